@@ -82,7 +82,7 @@ async def preview_organization(
             if not names:
                 continue
             _check_not_overtaken(part, branch)
-            job = Preview(part.state, branch, names, scope, begins=False)
+            job = Preview(part.state, branch, names, scope)
             await turn.run(job.beginning())
             replay = Replay(part, scanner, turn)
             async with aclosing(_previewed(replay, job, branch, progress)) as reports:

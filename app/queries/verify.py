@@ -96,7 +96,7 @@ async def verify_organization(
     for number, chunk in enumerate(chunks):
         jobs: Jobs = {}
         for home, names in chunk.items():
-            job = Verification(partitions[home].state, names, begins=False)
+            job = Verification(partitions[home].state, names)
             await turn.run(job.beginning())
             jobs[home] = partitions[home], job
         strangers = number == 0
@@ -161,7 +161,7 @@ async def verify_names(
     for verification in the background.
     """
     owned, turn = replay.owned, replay.turn
-    first = Verification(owned.state, names, begins=False, recent=recent)
+    first = Verification(owned.state, names, recent=recent)
     settings = owned.shared.settings
     await turn.run(first.beginning())
     progress = _VerifyProgress(

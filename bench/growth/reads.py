@@ -23,6 +23,7 @@ from tables.reading.analytics import added_units
 from tables.reading.preview import Preview, PreviewScope
 from tables.reading.usage import current_usage
 from tables.reading.verification import Verification
+from tests.world.begun import begun
 
 
 def usage(code: str, months: int) -> Spent:
@@ -36,7 +37,7 @@ def sampled(months: int) -> Spent:
     world = aged(months)
 
     def verify(name: SubscriptionKey) -> None:
-        job = Verification(world.state, [name], recent=True)
+        job = begun(Verification(world.state, [name], recent=True))
         since_ms = -1 if job.appended_from_ms is None else job.appended_from_ms
         for part in sliced(world.of([name], since_ms)):
             world.state.work.add("refold", "ledger_rows", len(part))
@@ -81,7 +82,7 @@ def previewed(months: int) -> Spent:
     scope, changed = PreviewScope(0, now_ms + 1, now_ms), branch
 
     def preview(name: SubscriptionKey) -> None:
-        job = Preview(world.state, changed, [name], scope)
+        job = begun(Preview(world.state, changed, [name], scope))
         since_ms = -1 if job.appended_from_ms is None else job.appended_from_ms
         for part in sliced(world.of([name], since_ms)):
             world.state.work.add("refold", "ledger_rows", len(part))
@@ -98,7 +99,7 @@ def published(subscriptions: int) -> Spent:
     """Compare what is published of a subscription, of so many that are verified at once."""
     world = World(subscriptions, recurs="balance")
     world.fold(world.event(number, "balance") for number in range(subscriptions))
-    job = Verification(world.state, [name_of(number) for number in range(subscriptions)])
+    job = begun(Verification(world.state, [name_of(number) for number in range(subscriptions)]))
     job.feed(list(world.of(job.names)))
     told = job.compare_published()
 

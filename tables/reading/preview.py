@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from app.billing_periods.instants import iso_seconds
-from app.bounds.turns import STEP_ITEMS, Steps, drained, in_order
+from app.bounds.turns import STEP_ITEMS, Steps, in_order
 from app.definitions.model import HistoryRecord, Subscription
 from app.definitions.timeline import NEVER_MS, Period, Timeline
 from app.definitions.what_if import Branch
@@ -50,12 +50,10 @@ class Preview:
         branch: Branch,
         names: Iterable[SubscriptionKey],
         scope: PreviewScope,
-        *,
-        begins: bool = True,
     ):
         """Take `branch`: what is defined differently, history records included, is its newest.
 
-        `begins`: False for whoever takes the steps of `beginning` before anything is fed.
+        Whoever makes it takes the steps of `beginning` before anything is fed.
         """
         self._branch, self._scope = branch, scope
         definitions = branch.definitions
@@ -84,8 +82,6 @@ class Preview:
         known = len(partition.definitions.history_records)
         self._revising = definitions.history_records[known:]
         """History records of the branch alone: what they name shows everything."""
-        if begins:
-            drained(self.beginning())
 
     def beginning(self) -> Steps[None]:
         """Make routes without cells, and note what need not be read for them, by steps."""

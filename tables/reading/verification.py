@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from app.bounds.turns import Steps, drained
+from app.bounds.turns import Steps
 from app.definitions.timeline import Period, Terms
 from app.meter.evidence import Difference
 from app.wire.arrivals import Arrival, CorrectionArrival, MeterKey, Position, SubscriptionKey
@@ -59,11 +59,10 @@ class Verification:
         partition: Partition,
         names: Iterable[SubscriptionKey],
         *,
-        begins: bool = True,
         recent: bool = False,
         before: Verification | None = None,
     ):
-        """Begin at once; `begins` False: the caller runs `beginning` before it feeds anything.
+        """Take external subscriptions; the caller runs `beginning` before it feeds anything.
 
         `recent`: periods whose cells are forgotten are passed over, and their events are not read.
         `before`: one that read all events already, and knows by now which groups are admitted.
@@ -92,8 +91,6 @@ class Verification:
         self._terms: dict[SubscriptionKey, list[tuple[str, list[Terms]]]] = {}
         self._repaired = partition.stale.repaired_since(self.names)
         self._starts: Mapping[int, int] = {}
-        if begins:
-            drained(self.beginning())
 
     def beginning(self) -> Steps[None]:
         """Note what the live cells stand under, then make shadow routes, one step for each.
@@ -134,9 +131,7 @@ class Verification:
         """Return one of what is left to compare, to be fed from the start; None: nothing is."""
         if not self._left:
             return None
-        one = Verification(
-            self.partition, self._left, begins=False, recent=self._recent, before=self
-        )
+        one = Verification(self.partition, self._left, recent=self._recent, before=self)
         yield from one.beginning()
         return one
 

@@ -23,6 +23,7 @@ from tables.fold import Folded, UniqueOperation, apply_members
 from tables.instants.sweep import Sweep
 from tables.reading.verification import Verification
 from tables.unique_count import Member, MemberOperation, was_active
+from tests.world.begun import begun
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import (
     ORG,
@@ -251,7 +252,7 @@ def test_verify_finds_nothing_and_misses_no_row(data: st.DataObject) -> None:
         live = in_order(events)
         end_ms = end_of(live)
         live.close_until(end_ms)
-        verification = Verification(live.partition, [(ORG, SUBSCRIPTION)])
+        verification = begun(Verification(live.partition, [(ORG, SUBSCRIPTION)]))
         verification.feed(live.arrived())
         at_hand, next_cut_ms = live.partition.members, end_ms
         sets = verification.member_sets(verification.meter_keys)

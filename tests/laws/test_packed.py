@@ -24,6 +24,7 @@ from tables.reading.tracing import Tracer
 from tables.reading.usage import current_usage_steps
 from tables.reading.verification import Verification
 from tests.laws.test_partition import ALL, GRACES, few, in_order, same
+from tests.world.begun import begun
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import (
     ORG,
@@ -366,7 +367,7 @@ def test_a_number_that_an_older_program_spelled_otherwise() -> None:
     checkpoint.cells_hash = record_hash(key, older)
     log.cells[key], log.record = older, msgspec.msgpack.encode(checkpoint)
     live.partition = log.restored(live.definitions)
-    verification = Verification(live.partition, [NAME])
+    verification = begun(Verification(live.partition, [NAME]))
     verification.feed(live.arrived())
     assert [meter_key.differences for meter_key in filter(None, verification.compare())] == [[]]
     live.partition.packing.unpack(NAME)

@@ -17,6 +17,7 @@ from tables.closing.close import cells_shown
 from tables.reading.cell_differences import figure_texts
 from tables.reading.preview import Preview, PreviewScope
 from tables.routing.period_charges import PeriodCharge
+from tests.world.begun import begun
 from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import METRICS, ORG, SUBSCRIPTION, definitions_of, metric_body
 from tests.world.events import arrivals
@@ -87,7 +88,7 @@ def test_what_is_previewed_comes(data: st.DataObject) -> None:
 
     before, cells = shown(live, branch.codes, scope), live.cells()
     offset, records = live.definitions.offset, live.values()
-    job = Preview(live.partition, branch, [NAME], scope)
+    job = begun(Preview(live.partition, branch, [NAME], scope))
     while True:
         job.feed(live.arrived())
         if drained(job.is_whole()):

@@ -18,6 +18,7 @@ from tables.cells.cell import Cell
 from tables.changelogged.members import pack_member, unpack_member
 from tables.reading.tracing import Traced, Tracer, verdict
 from tables.reading.verification import Verification
+from tests.world.begun import begun
 from tests.world.clock import START_MS, WEEK_MS
 from tests.world.definitions import METRICS, ORG, SUBSCRIPTION, changing_definitions, definitions_of
 from tests.world.events import arrivals, arrived
@@ -61,7 +62,7 @@ def traced_with(live: Live, events: Sequence[Arrival]) -> list[tuple[Arrival, Tr
 
 def verified(live: Live, events: Sequence[Arrival]) -> list[Difference]:
     found = list[Difference]()
-    first = Verification(live.partition, [NAME])
+    first = begun(Verification(live.partition, [NAME]))
     for job in rounds(first, events, strangers=True):
         found += job.lost
         compared = [one for one in filter(None, job.compare()) if not one.again]

@@ -22,6 +22,7 @@ from tables.reading.tracing import Tracer, verdict
 from tables.reading.usage import active_subscription, current_usage, past_periods, past_usage_steps
 from tables.reading.verification import Verification
 from tests.laws.test_partition import ALL, few
+from tests.world.begun import begun
 from tests.world.clock import DAY_MS, START_MS, WEEK_MS
 from tests.world.definitions import (
     ORG,
@@ -123,7 +124,7 @@ def _explained(live: Live, name: tuple[str, str], at_ms: int) -> object:
 
 
 def _verified(live: Live, name: tuple[str, str], _: int) -> object:
-    verification = Verification(live.partition, [name])
+    verification = begun(Verification(live.partition, [name]))
     verification.feed(live.arrived(), strangers=True)
     compared = list(filter(None, verification.compare()))
     verification.member_sets(verification.meter_keys)
@@ -137,7 +138,7 @@ def _previewed(live: Live, name: tuple[str, str], at_ms: int) -> object:
     if isinstance(branch, Rejected):
         return None
     scope = PreviewScope(START_MS, at_ms, at_ms)
-    preview = Preview(live.partition, branch, [name], scope)
+    preview = begun(Preview(live.partition, branch, [name], scope))
     preview.feed(live.arrived())
     return list(preview.differences())
 

@@ -11,6 +11,7 @@ from app.wire.events import Correction
 from tables.closing.close import next_cut
 from tables.partition.refold import Refold
 from tables.reading.verification import Verification
+from tests.world.begun import begun
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
 from tests.world.events import arrived
@@ -103,6 +104,6 @@ def test_what_a_finer_grid_has_published_stays_apart_until_every_grid_has() -> N
     refold = Refold(live.partition, live.partition.event_ranges.meter_keys_of(name), horizons)
     refold.feed(live.arrived())
     assert refold.swap()
-    verification = Verification(live.partition, [name])
+    verification = begun(Verification(live.partition, [name]))
     verification.feed(live.arrived())
     assert [meter_key.differences for meter_key in filter(None, verification.compare())] == [[]]

@@ -9,6 +9,7 @@ import pytest
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from tables.reading.verification import Verification
+from tests.world.begun import begun
 from tests.world.definitions import ORG, SUBSCRIPTION
 from tests.world.story import Story
 
@@ -17,7 +18,7 @@ SEATS = {"pay_in_advance": True}
 
 def verified(story: Story, at: str) -> bool:
     """Whether records and cells of a moment are those that the log gives."""
-    verification = Verification(story.meter(at).partition, [(ORG, SUBSCRIPTION)])
+    verification = begun(Verification(story.meter(at).partition, [(ORG, SUBSCRIPTION)]))
     verification.feed(story.arrivals())
     same = not any(compared.differences for compared in filter(None, verification.compare()))
     return same and not any(verification.compare_published())

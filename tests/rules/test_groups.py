@@ -24,6 +24,7 @@ from tables.partition.refold import Refold
 from tables.reading.series import Series, SeriesWindow
 from tables.reading.tracing import Tracer
 from tables.reading.verification import Verification
+from tests.world.begun import begun
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import (
     ORG,
@@ -177,7 +178,7 @@ def test_groups_of_a_week_do_not_hang_on_a_later_definition(
     live.close_until(START_MS + WEEK_MS + 3 * DAY_MS)
     of_first = [b for b in live.bodies() if b["type"] != "period.completed"]
     assert [body["grouped_by"]["g"] for body in of_first] == shown
-    verification = Verification(live.partition, [METER_KEY[:2]])
+    verification = begun(Verification(live.partition, [METER_KEY[:2]]))
     verification.feed(live.arrived())
     (compared,) = filter(None, verification.compare())
     assert (compared.skipped, compared.differences) == (False, [])
@@ -315,7 +316,7 @@ def test_a_restart_knows_the_cut_that_shows_the_rows_of_a_cancelled_late_event(
 
 
 def verified(live: Live) -> list[Any]:
-    first = Verification(live.partition, [METER_KEY[:2]])
+    first = begun(Verification(live.partition, [METER_KEY[:2]]))
     (*again, compared) = [
         one for job in rounds(first, live.arrived()) for one in filter(None, job.compare())
     ]
@@ -355,7 +356,7 @@ def test_a_closed_period_keeps_what_it_showed_of_a_group_that_a_later_one_displa
     # Cells of one cut come in the order of their ids.
     assert balance[:2] == [("01", "y", "1.0"), ("08", "y", "1.0")]
     assert sorted(balance[2:]) == [("08", "x", "1.0"), ("08", "y", "0.0"), ("15", "x", "1.0")]
-    verification = Verification(live.partition, [METER_KEY[:2]])
+    verification = begun(Verification(live.partition, [METER_KEY[:2]]))
     verification.feed(list(live.arrived()))
     assert not [one.differences for one in filter(None, verification.compare()) if one.differences]
     assert not list(chain.from_iterable(filter(None, verification.compare_published())))

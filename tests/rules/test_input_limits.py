@@ -18,6 +18,7 @@ from app.wire.events import Event
 from tables.reading.in_advance import estimated
 from tables.reading.verification import Verification
 from tests.world import bodies
+from tests.world.begun import begun
 from tests.world.bodies import charge
 from tests.world.clock import DAY_MS, START_MS, ms
 from tests.world.definitions import ORG, SETTINGS, SUBSCRIPTION, definitions_of
@@ -167,7 +168,7 @@ def test_what_an_empty_text_billed_before_its_time_stays() -> None:
         ("usage.instant_revised", "0.0", None),
         ("usage.recorded", "2.0", "1.0"),
     ]
-    verification = Verification(story.meter("2024-02-02").partition, [(ORG, SUBSCRIPTION)])
+    verification = begun(Verification(story.meter("2024-02-02").partition, [(ORG, SUBSCRIPTION)]))
     verification.feed(story.arrivals())
     assert not any(compared.differences for compared in filter(None, verification.compare()))
     assert not any(verification.compare_published())

@@ -21,6 +21,7 @@ from tables.closing.period_at_cut import PeriodAtCut
 from tables.reading.in_advance import estimated
 from tables.reading.verification import Verification
 from tests.world import bodies
+from tests.world.begun import begun
 from tests.world.bodies import Json
 from tests.world.clock import ms
 from tests.world.definitions import ORG, SUBSCRIPTION
@@ -187,7 +188,7 @@ def test_a_period_cut_short_tells_that_what_it_billed_beyond_its_end_is_taken_ou
     fields = ("units", "billed_in_advance", "revision_reason", "closed_at")
     assert shown(records, *fields)[1:] == [("1.0", "1.0", "correction", "2024-02-20T11:00:00.000Z")]
     assert shown(records, "units", "billed_in_advance")[0] == ("1.0", "3.0")
-    verification = Verification(meter.partition, [(ORG, SUBSCRIPTION)])
+    verification = begun(Verification(meter.partition, [(ORG, SUBSCRIPTION)]))
     verification.feed(told.arrivals())
     assert not any(compared.differences for compared in filter(None, verification.compare()))
     assert not any(verification.compare_published())
@@ -215,7 +216,7 @@ def test_a_balance_shows_all_once_what_it_billed_is_taken_out() -> None:
         ("1.0", "3.0", None),
         ("8.0", "8.0", "correction"),
     ]
-    verification = Verification(meter.partition, [(ORG, SUBSCRIPTION)])
+    verification = begun(Verification(meter.partition, [(ORG, SUBSCRIPTION)]))
     verification.feed(told.arrivals())
     assert not any(verification.compare_published())
 

@@ -8,6 +8,7 @@ from itertools import chain
 from app.wire.arrivals import Arrival, SubscriptionKey
 from tables.partition.partition import Partition
 from tables.reading.verification import Verification
+from tests.world.begun import begun
 from tests.world.verified import rounds
 
 
@@ -21,7 +22,7 @@ def verified(
     arrivals = list(arrivals)
     for recent in (False, True):
         found = []
-        first = Verification(partition, partition.event_ranges.codes, recent=recent)
+        first = begun(Verification(partition, partition.event_ranges.codes, recent=recent))
         for job in rounds(first, arrivals, strangers=True):
             found += job.lost
             for compared in filter(None, job.compare()):

@@ -10,6 +10,7 @@ from app.meter.evidence import Difference
 from app.wire.arrivals import Arrival, MeterKey
 from tables.closing.close import next_cut
 from tables.reading.verification import Verification
+from tests.world.begun import begun
 from tests.world.definitions import ORG, SUBSCRIPTION
 from tests.world.partition import Live
 
@@ -29,7 +30,7 @@ def differences(live: Live) -> list[Difference]:
 
 def _differences(live: Live, *, recent: bool = False) -> list[Difference]:
     found = list[Difference]()
-    first = Verification(live.partition, [NAME], recent=recent)
+    first = begun(Verification(live.partition, [NAME], recent=recent))
     for verification in rounds(first, live.arrived()):
         compared = [one for one in filter(None, verification.compare()) if not one.again]
         found += chain.from_iterable(one.differences for one in compared)

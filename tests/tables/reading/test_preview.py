@@ -16,6 +16,7 @@ from app.wire.arrivals import CorrectionArrival
 from app.wire.events import Correction
 from tables.reading.preview import Preview, PreviewScope
 from tests.tables.closing.test_forgetting import NAME, live
+from tests.world.begun import begun
 from tests.world.bodies import charge
 from tests.world.clock import HOUR_MS, START_MS, WEEK_MS, ms
 from tests.world.definitions import ORG, SHORT_SETTINGS, SUBSCRIPTION, definitions_of, metric_body
@@ -36,7 +37,7 @@ def previewed(told: Story, **properties: Any) -> list[tuple[str, str | None, str
     command = commands.update_plan(ORG, "plan", {"charges": [changed]})
     branch = branch_with(meter.definitions, ORG, [command], SCOPE.from_ms, SCOPE.to_ms, ms(AT))
     assert not isinstance(branch, Rejected)
-    job = Preview(meter.partition, branch, [(ORG, SUBSCRIPTION)], SCOPE)
+    job = begun(Preview(meter.partition, branch, [(ORG, SUBSCRIPTION)], SCOPE))
     while True:
         job.feed(told.arrivals())
         if drained(job.is_whole()):
@@ -101,7 +102,7 @@ def regrouping(meter: OfflineMeter, code: str) -> Branch:
 
 def differing(told: Story, meter: OfflineMeter, branch: Branch) -> tuple[list[str], int]:
     """Months of the cells that would differ, and since when what is read was appended."""
-    job = Preview(meter.partition, branch, [(ORG, SUBSCRIPTION)], SCOPE)
+    job = begun(Preview(meter.partition, branch, [(ORG, SUBSCRIPTION)], SCOPE))
     since_ms = job.appended_from_ms or 0
     job.feed([each for each in told.arrivals() if each.append_time_ms >= since_ms])
     assert drained(job.is_whole())
@@ -156,7 +157,7 @@ def test_nothing_is_said_of_who_is_corrected_meanwhile_for_the_first_time() -> N
     command = commands.update_billable_metric(ORG, "filtered", body)
     branch = branch_with(one.definitions, ORG, [command], scope.from_ms, scope.to_ms, now_ms)
     assert not isinstance(branch, Rejected)
-    job = Preview(one.partition, branch, [NAME], scope)
+    job = begun(Preview(one.partition, branch, [NAME], scope))
     late = arrived("filtered", 9, week_ms - HOUR_MS, now_ms, v="3", g="x", u="a")
     amended = replace(late.event, timestamp_ms=week_ms)
     amend = Correction(*NAME, late.event.transaction_id, "amend", amended, "c", b"")
@@ -188,7 +189,7 @@ def test_many_groups_of_a_period_are_compared_by_steps(code: str, weeks: int, st
     scope = PreviewScope(START_MS, START_MS + 1, START_MS + HOUR_MS)
     branch = branch_with(one.definitions, ORG, [command], scope.from_ms, scope.to_ms, now_ms)
     assert not isinstance(branch, Rejected)
-    job = Preview(one.partition, branch, [NAME], scope)
+    job = begun(Preview(one.partition, branch, [NAME], scope))
     job.feed(one.arrived())
     assert drained(job.is_whole())
     (*taken, found) = job.differences()

@@ -30,6 +30,7 @@ from tables.reading.verification import Verification
 from tables.routing.group_admission import GroupAdmission
 from tests.tables.closing.test_forgetting import live, pass_until
 from tests.tables.partition.test_left_out import LATE, with_a_first_week_that_is_open
+from tests.world.begun import begun
 from tests.world.clock import DAY_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, SHORT_SETTINGS, SUBSCRIPTION, definitions_of
 from tests.world.events import arrived, event
@@ -120,7 +121,7 @@ def test_what_changes_while_events_are_read_is_not_called_wrong(
     live.define_all()
     first = arrived("count", 0, START_MS + HOUR_MS)
     live.deliver([first])
-    verification = Verification(live.partition, [NAME])
+    verification = begun(Verification(live.partition, [NAME]))
     verification.feed([first])
     verification.feed(go_on(live))
     assert end_of(verification) == Found(skipped, 0)
@@ -135,7 +136,7 @@ def test_what_is_published_of_deleted_events_is_not_called_wrong() -> None:
     live.close_until(CLOSED_MS)
 
     def found(begins_at: int) -> Found:
-        verification = Verification(live.partition, [NAME])
+        verification = begun(Verification(live.partition, [NAME]))
         verification.read_from({0: begins_at})
         verification.feed([each for each in live.arrived() if each.raw_offset >= begins_at])
         return end_of(verification)
@@ -191,14 +192,14 @@ def test_a_correction_that_was_never_taken_is_named() -> None:
     live.deliver([arrived("max", 0, START_MS, v="5")])
     cancel = correction(1, START_MS + 1)
     for strangers, names in ((False, [NAME]), (True, [])):
-        verification = Verification(live.partition, names)
+        verification = begun(Verification(live.partition, names))
         verification.feed(live.arrived())
         verification.check_corrections([cancel], strangers=strangers)
         found = [(one.kind, one.refolded) for one in verification.lost]
         told = {"correction_id": "c", "transaction_id": "t0", "place": "0:1:0"}
         assert found == ([("correction", told)] if names else [])
     live.partition.corrected.correct(cancel)
-    verification = Verification(live.partition, [NAME])
+    verification = begun(Verification(live.partition, [NAME]))
     verification.check_corrections([cancel])
     assert verification.lost == []
 
@@ -220,7 +221,7 @@ def test_a_correction_as_old_as_its_event_is_not_called_wrong_before_cells_show_
 
 
 def verified(live: Live) -> Found:
-    verification = Verification(live.partition, [NAME])
+    verification = begun(Verification(live.partition, [NAME]))
     verification.feed(live.arrived())
     return end_of(verification)
 
@@ -247,7 +248,7 @@ def test_a_copy_that_a_broker_has_stamped_before_its_original_is_a_duplicate() -
     first = arrived("max", 0, START_MS + 5, v="5")
     again = replace(first, raw_offset=1, append_time_ms=START_MS)
     live.deliver([first, replace(again, append_time_ms=START_MS + 5)])
-    verification = Verification(live.partition, [NAME])
+    verification = begun(Verification(live.partition, [NAME]))
     verification.feed([first, again])
     assert verification.lost == []
     assert verdict(live.partition, again).standing == "duplicate"
@@ -260,7 +261,7 @@ def test_who_begins_in_turns_takes_a_step_for_each_pair() -> None:
     live = Live(definitions_of(["max"]))
     live.define_all()
     live.deliver([arrived("max", 0, START_MS, v="5")])
-    verification = Verification(live.partition, [NAME], begins=False)
+    verification = Verification(live.partition, [NAME])
     steps = sum(1 for _ in verification.beginning())
     # Its terms, its generation, its route, and the groups that the live route is open to.
     assert steps == 1 + 3 * len(verification.meter_keys)
@@ -278,7 +279,7 @@ def of_many_groups() -> tuple[Live, Verification]:
             for number in range(3 * STEP_ITEMS)
         ]
     )
-    verification = Verification(one.partition, [NAME])
+    verification = begun(Verification(one.partition, [NAME]))
     verification.feed(one.arrived())
     return one, verification
 
@@ -311,7 +312,7 @@ def sampled() -> tuple[Live, Verification]:
     pass_until(one, START_MS + 4 * WEEK_MS + DAY_MS)
     assert one.forget(NAME)
     one.deliver([arrived("sum", 100, START_MS + 4 * WEEK_MS + 2 * DAY_MS, v="5")])
-    verification = Verification(one.partition, [NAME], recent=True)
+    verification = begun(Verification(one.partition, [NAME], recent=True))
     assert verification.appended_from_ms == START_MS + 4 * WEEK_MS - DAY_MS - HOUR_MS
     assert verification.start_offsets((90, 7)) == (90, None)
     return one, verification
@@ -329,7 +330,7 @@ def test_a_sample_is_of_what_is_not_forgotten() -> None:
         for cell in layer.cells.values()
     ]
     cell.state.events += 1
-    again = Verification(one.partition, [NAME], recent=True)
+    again = begun(Verification(one.partition, [NAME], recent=True))
     again.feed(recent)
     assert end_of(again) == Found([], 1)
 
@@ -338,7 +339,7 @@ def test_a_sample_of_who_is_forgotten_whole_reads_no_event_of_before() -> None:
     one = live(4, "sum")
     pass_until(one, START_MS + 4 * WEEK_MS + DAY_MS)
     assert one.forget(NAME)
-    verification = Verification(one.partition, [NAME], recent=True)
+    verification = begun(Verification(one.partition, [NAME], recent=True))
     newest_ms = START_MS + 3 * WEEK_MS + HOUR_MS
     assert verification.appended_from_ms == newest_ms + 1 - DAY_MS - HOUR_MS
     assert end_of(verification) == Found([], 0)
@@ -349,7 +350,7 @@ def test_a_sample_of_one_metric_stands_beside_all_of_another() -> None:
     one = live(4, "sum", "balance")
     pass_until(one, START_MS + 4 * WEEK_MS + DAY_MS)
     assert one.forget(NAME)
-    verification = Verification(one.partition, [NAME], recent=True)
+    verification = begun(Verification(one.partition, [NAME], recent=True))
     verification.feed(one.arrived())
     assert end_of(verification) == Found([], 0)
 
@@ -361,7 +362,7 @@ def test_each_period_is_a_step_and_a_sample_takes_as_many_at_any_age(recent: boo
         one = live(weeks, "sum", "balance")
         pass_until(one, START_MS + weeks * WEEK_MS + DAY_MS)
         assert one.forget(NAME)
-        verification = Verification(one.partition, [NAME], recent=recent)
+        verification = begun(Verification(one.partition, [NAME], recent=recent))
         verification.feed(one.arrived())
         assert all(compared.differences == [] for compared in filter(None, verification.compare()))
         (*made, found) = verification.compare_published()
@@ -379,7 +380,7 @@ def test_a_sample_says_nothing_once_a_correction_may_concern_what_was_left_out()
 
 def test_a_sample_says_nothing_once_an_event_comes_of_a_week_that_had_none() -> None:
     one = with_a_first_week_that_is_open()
-    verification = Verification(one.partition, [NAME], recent=True)
+    verification = begun(Verification(one.partition, [NAME], recent=True))
     verification.feed(one.arrived())
     one.deliver([LATE])
     verification.feed([LATE])
@@ -400,7 +401,7 @@ def test_what_was_published_of_many_groups_is_read_a_few_at_a_step(
         one.deliver([arrived("sum", groups, START_MS, CLOSED_MS + 1, v="1", g=f"{groups - 1}")])
         pass_until(one, next_cut(one.partition, NAME))
     one.flush()
-    verification = Verification(one.partition, [NAME])
+    verification = begun(Verification(one.partition, [NAME]))
     verification.feed(one.arrived())
     assert not any(compared.differences for compared in filter(None, verification.compare()))
     unpacked, read = PackedPeriod.__getitem__, list[PublishedCellKey]()
@@ -455,11 +456,11 @@ def test_groups_that_came_once_places_were_forgotten_are_not_called_wrong(
         one.flush()
         assert one.forget(NAME)
     events = [one.arrived()[number] for number in order]
-    ended = [end_of(job) for job in rounds(Verification(one.partition, [NAME]), events)]
+    ended = [end_of(job) for job in rounds(begun(Verification(one.partition, [NAME])), events)]
     assert ended == [Found([], 0)] * (1 if set(order[:2]) == {0, 1} else 2)
     live_cell = _any_cell(one)
     live_cell.state.events += 1
-    found = [end_of(job) for job in rounds(Verification(one.partition, [NAME]), events)]
+    found = [end_of(job) for job in rounds(begun(Verification(one.partition, [NAME])), events)]
     assert [each.differences > 0 for each in found] == [False] * (len(ended) - 1) + [True]
     live_cell.state.events -= 1
     # What was published of the groups that are forgotten is compared, too.
@@ -469,7 +470,7 @@ def test_groups_that_came_once_places_were_forgotten_are_not_called_wrong(
     ((told, known),) = period.cells.items()
     wrong = replace(known, units="7.0")
     one.partition.published.put_cell((subscription_id, START_MS), told, wrong)
-    found = [end_of(job) for job in rounds(Verification(one.partition, [NAME]), events)]
+    found = [end_of(job) for job in rounds(begun(Verification(one.partition, [NAME])), events)]
     assert found[-1] == Found([], 1)
 
 
@@ -478,7 +479,7 @@ def test_what_has_other_groups_at_the_second_reading_is_skipped(
 ) -> None:
     one = with_groups_since_places_were_forgotten()
     monkeypatch.setattr(GroupAdmission, "agreeing", lambda *_: _never())
-    first = Verification(one.partition, [NAME])
+    first = begun(Verification(one.partition, [NAME]))
     ended = [end_of(job) for job in islice(rounds(first, one.arrived()), 3)]
     assert ended == [Found([], 0), Found(["balance"], 0)]
 
