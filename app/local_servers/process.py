@@ -95,7 +95,8 @@ class ServerProcess:
         """End it in order; SIGKILL what has not ended after `timeout_s`."""
         if self._process is None:
             return
-        self.resume()
+        # One that somebody has stopped would not end.
+        self._signal(signal.SIGCONT)
         self._signal(signal.SIGTERM)
         try:
             await _until_ended(self._process, timeout_s)
@@ -109,14 +110,6 @@ class ServerProcess:
             self._process.wait()
         self._process = None
         self._forget()
-
-    def pause(self) -> None:
-        """Send SIGSTOP: it stays alive, silent, its connections open."""
-        self._signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Send SIGCONT after `pause`."""
-        self._signal(signal.SIGCONT)
 
     def stop_leftover(self, timeout_s: float) -> bool:
         """End the process an earlier run left behind; whether there was one."""

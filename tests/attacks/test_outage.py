@@ -17,6 +17,7 @@ from app.local_servers.kafka import LocalKafka
 from tests.attacks.billing import define_metric
 from tests.attacks.victim import Victim, restores
 from tests.world.live.api import text_of
+from tests.world.live.paused import pause, resume
 from tests.world.waiting import PATIENCE_S, eventually
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
@@ -55,14 +56,14 @@ async def test_a_transaction_left_open_is_named_and_ends_nothing(victim: Victim)
 
 async def test_a_frozen_broker_ends_nothing(victim: Victim, local_kafka: LocalKafka) -> None:
     pid, before = victim.worker.pid, await victim.metrics()
-    local_kafka.process.pause()
+    pause(local_kafka.process)
     try:
         await asyncio.sleep(FROZEN_S)
         plan = {"plan": {"name": "p", "code": "p", "interval": "monthly", "charges": []}}
         status, _ = await victim.attacker.call("POST", "/plans", plan)
         assert status == 503
     finally:
-        local_kafka.process.resume()
+        resume(local_kafka.process)
     async with asyncio.timeout(PATIENCE_S):
         while folded(await victim.metrics()) <= folded(before):
             await asyncio.sleep(0.1)

@@ -36,6 +36,7 @@ from app.settings import Settings
 from tests.faults.cluster import cluster
 from tests.world.live.api import text_of
 from tests.world.live.load import load, prove, world_on
+from tests.world.live.paused import pause, resume
 from tests.world.live.worker import WorkerProcess, worker_process
 
 GOES_ON_S = 15.0 * (2 if "PYTEST_VERSION" in os.environ else 1)
@@ -147,12 +148,12 @@ async def _samples(worker: WorkerProcess, start: str) -> dict[str, float]:
 async def frozen(brokers: Collection[LocalKafka], away_s: float) -> None:
     """SIGSTOP: their connections stay open."""
     for broker in brokers:
-        broker.process.pause()
+        pause(broker.process)
     try:
         await asyncio.sleep(away_s)
     finally:
         for broker in brokers:
-            broker.process.resume()
+            resume(broker.process)
 
 
 async def killed(brokers: Collection[LocalKafka], away_s: float) -> None:
@@ -180,7 +181,7 @@ async def through_at(
     await worker.kill()
     await worker.start(f"{place}:{PLACES[place]}:stop")
     await worker.stopped(REACHED_S)
-    broker.process.pause()
+    pause(broker.process)
     worker.signal(signal.SIGCONT)
     # A partition may come to the failpoint before another is restored; each is restored once.
     owed = worker.settings.raw_partitions

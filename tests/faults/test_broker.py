@@ -15,6 +15,7 @@ from app.kafka.asked import READ_WITHIN_S
 from app.local_servers.kafka import LocalKafka
 from app.settings import Settings
 from tests.world.live.load import EVENTS_PER_S, load, prove, world_on
+from tests.world.live.paused import pause, resume
 from tests.world.live.worker import WorkerProcess, worker_process
 from tests.world.live.world import CUSTOMER, METRICS, SCALE, World
 from tests.world.waiting import PATIENCE_S, eventually
@@ -56,7 +57,7 @@ async def test_broker_silent_for_a_while(
         pid = worker.pid
         async with load(world) as traffic:
             await asyncio.sleep(1)
-            local_kafka.process.pause()
+            pause(local_kafka.process)
             try:
                 await asyncio.sleep(0.5)
                 sent = traffic.sent
@@ -66,7 +67,7 @@ async def test_broker_silent_for_a_while(
                 # Back-pressure: what is not acknowledged holds the producers up.
                 assert traffic.sent - sent < EVENTS_PER_S
             finally:
-                local_kafka.process.resume()
+                resume(local_kafka.process)
             # What is at hand is told; of the rest, soon, that it cannot be read now.
             assert set(told.values()) <= {200, 404, 503}, (told, worker.tail())
             assert (told["current_usage"], told["events"]) == (200, 503)

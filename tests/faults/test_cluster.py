@@ -29,6 +29,7 @@ from tests.faults.cluster import cluster, rack_of
 from tests.faults.outages import TOO_FEW, of_three
 from tests.world.live.committed import all_of
 from tests.world.live.load import load, prove, world_on
+from tests.world.live.paused import pause, resume
 from tests.world.live.producer import foreign_producer
 from tests.world.live.worker import WorkerProcess, worker_process
 from tests.world.live.world import SCALE
@@ -223,7 +224,7 @@ async def test_who_is_led_by_a_frozen_broker_is_waited_for_alone(
     await offsets.start()
     try:
         assert await offsets.starts([frozen, other]) == {frozen: 0, other: 0}
-        brokers[3].process.pause()
+        pause(brokers[3].process)
         waiting = asyncio.create_task(offsets.starts([frozen]))
         await asyncio.sleep(0)
         assert await asyncio.wait_for(offsets.starts([other]), LEADER_AWAITED_S - 5.0) == {other: 0}
@@ -231,7 +232,7 @@ async def test_who_is_led_by_a_frozen_broker_is_waited_for_alone(
         waiting.cancel()
         await asyncio.wait([waiting])
     finally:
-        brokers[3].process.resume()
+        resume(brokers[3].process)
         await offsets.stop()
 
 
@@ -356,7 +357,7 @@ async def test_requests_to_silent_brokers_end_with_their_producer(
     for number in led:
         await appender.append(topic, b"k", b"taken", number)
     for broker in brokers.values():
-        broker.process.pause()
+        pause(broker.process)
     try:
         appending = [
             asyncio.create_task(appender.append(topic, b"k", b"left", number)) for number in led
@@ -369,4 +370,4 @@ async def test_requests_to_silent_brokers_end_with_their_producer(
         assert [type(each) for each in failed] == [KafkaError] * len(led)
     finally:
         for broker in brokers.values():
-            broker.process.resume()
+            resume(broker.process)

@@ -22,6 +22,7 @@ from app.settings import Settings
 from tests.faults.outages import frozen
 from tests.faults.proxy import proxy_to
 from tests.world.live.api import Api, Json, text_of
+from tests.world.live.paused import pause, resume
 from tests.world.live.producer import encoded, event_key, raw_event
 from tests.world.live.worker import SESSIONS
 from tests.world.waiting import eventually
@@ -104,12 +105,12 @@ async def test_redis_away_full_and_forgetful(
         Redis.from_url(own_redis.url) as ours,
     ):
         await becomes(lambda: codes(worker), set())
-        own_redis.process.pause()
+        pause(own_redis.process)
         await told(worker, "redis_unreachable")
         assert (await ready(worker))[0] == 200
         assert (await ready(worker, "?require=redis"))[0] == 503
         await becomes(lambda: sample(worker, "meter_redis_up"), "0.0")
-        own_redis.process.resume()
+        resume(own_redis.process)
         await becomes(lambda: codes(worker), set())
         await becomes(lambda: sample(worker, "meter_redis_up"), "1.0")
         await ours.config_set("maxmemory-policy", "allkeys-lru")
@@ -141,7 +142,7 @@ async def test_brokers_slow_and_away(
             await frozen([local_kafka], 2.5)
             await told(worker, "kafka_slow")
         await told(worker)
-        local_kafka.process.pause()
+        pause(local_kafka.process)
         try:
             await told(worker, "kafka_unreachable")
             status, answer = await ready(worker)
@@ -150,7 +151,7 @@ async def test_brokers_slow_and_away(
             await becomes(lambda: sample(worker, "meter_kafka_up"), "0.0")
             assert "meter_lag_records{" not in await text_of(f"{worker.url}/metrics")
         finally:
-            local_kafka.process.resume()
+            resume(local_kafka.process)
         await told(worker)
         await becomes(lambda: sample(worker, "meter_kafka_up"), "1.0")
         twice = once("kafka_slow", "kafka_unreachable")

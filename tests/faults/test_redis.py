@@ -20,6 +20,7 @@ from app.local_servers.redis import LocalRedis
 from app.settings import Settings
 from tests.world.live.consumer import read_ledger
 from tests.world.live.load import load, prove, world_on
+from tests.world.live.paused import pause, resume
 from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
 from tests.world.live.worker import WorkerProcess, worker_process
 from tests.world.live.world import CUSTOMER, SCALE, World
@@ -67,9 +68,9 @@ async def test_everything_that_happens_to_redis(
             (own_redis.directory / "appendonly.aof").unlink(missing_ok=True)
             await own_redis.start()
             await asyncio.sleep(1)
-            own_redis.process.pause()
+            pause(own_redis.process)
             await asyncio.sleep(STALL_S)
-            own_redis.process.resume()
+            resume(own_redis.process)
             await asyncio.sleep(1)
             assert worker.is_running(), worker.tail()
         world.api.url = worker.url
@@ -157,7 +158,7 @@ async def test_a_partition_that_waits_for_redis_holds_up_no_other(
         await worker.start()
         world.api.url = worker.url
         await world.is_counted()
-        own_redis.process.pause()
+        pause(own_redis.process)
         try:
             await send(waiting, "users", 0, user="b")
             await asyncio.sleep(3)
@@ -170,7 +171,7 @@ async def test_a_partition_that_waits_for_redis_holds_up_no_other(
             await eventually(lambda: completed(world, other), True, every_s=0.5)
             assert await counted(world, waiting, "users") == 1
         finally:
-            own_redis.process.resume()
+            resume(own_redis.process)
         await eventually(lambda: counted(world, waiting, "users"), 2)
         world.names.remove(other)
         await world.terminate()
@@ -190,7 +191,7 @@ async def test_partitions_are_taken_over_while_redis_is_away(
         for name in world.names:
             await send(name, "users", 0, user="a")
         await world.is_counted()
-        own_redis.process.pause()
+        pause(own_redis.process)
         try:
             await dies.kill()
             for name in world.names:
@@ -201,7 +202,7 @@ async def test_partitions_are_taken_over_while_redis_is_away(
             for name in world.names:
                 await send(name, "users", 0, user="b")
         finally:
-            own_redis.process.resume()
+            resume(own_redis.process)
         for name in world.names:
             await eventually(partial(counted, world, name, "users"), 2)
         await world.terminate()

@@ -64,7 +64,6 @@ async def test_one_that_does_not_end_is_killed(process: ServerProcess, tmp_path:
 async def test_stopping_what_does_not_run_is_nothing(process: ServerProcess) -> None:
     await process.stop(timeout_s=1)
     process.kill()
-    process.pause()
     assert not process.is_running()
 
 

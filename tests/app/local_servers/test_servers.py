@@ -21,6 +21,7 @@ from app.local_servers.kafka import LocalKafka, new_cluster_id
 from app.local_servers.ports import free_ports
 from app.local_servers.redis import BUNDLING_PACKAGES, LocalRedis, find_redis_server
 from app.settings import HOST, Settings
+from tests.world.live.paused import pause, resume
 
 pytestmark = pytest.mark.servers
 
@@ -101,18 +102,18 @@ async def test_redis_keeps_writes_over_stop_and_sigkill(tmp_path: Path) -> None:
 async def test_a_paused_server_is_silent_and_goes_on_where_it_was(tmp_path: Path) -> None:
     async with LocalRedis(tmp_path) as redis, Redis.from_url(redis.url) as client:
         await client.set("key", "value")
-        redis.process.pause()
+        pause(redis.process)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.3):
                 await client.get("key")
-        redis.process.resume()
+        resume(redis.process)
         assert await client.get("key") == b"value"
 
 
 async def test_a_paused_server_can_be_stopped(tmp_path: Path) -> None:
     redis = LocalRedis(tmp_path)
     await redis.start()
-    redis.process.pause()
+    pause(redis.process)
     async with asyncio.timeout(10):
         await redis.stop()
     assert not redis.process.is_running()

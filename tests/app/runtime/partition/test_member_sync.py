@@ -28,6 +28,7 @@ from tests.app.runtime.alone import NoProducer, context_of
 from tests.world.clock import START_MS, ManualClock
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
 from tests.world.events import arrived
+from tests.world.live.paused import pause, resume
 from tests.world.partition import Live
 
 SET = b"set"
@@ -102,7 +103,7 @@ async def test_a_query_does_not_wait_for_a_redis_that_stalls(
     """Nor is the fold seen to wait meanwhile."""
     module = "app.runtime.partition.member_sync.READ_WITHIN_S"
     owned.life.begin()
-    own_redis.process.pause()
+    pause(own_redis.process)
     try:
         monkeypatch.setattr(module, 0.2)
         asking = asyncio.create_task(estimate(owned))
@@ -111,7 +112,7 @@ async def test_a_query_does_not_wait_for_a_redis_that_stalls(
         with pytest.raises(Unavailable):
             await asyncio.wait_for(asking, 10)
     finally:
-        own_redis.process.resume()
+        resume(own_redis.process)
     monkeypatch.setattr(module, 60.0)
     assert await estimate(owned) == 1
 
