@@ -197,8 +197,9 @@ async def _readme_commands_work(up: Up) -> None:
 
 
 def _may(words: list[str], done: subprocess.CompletedProcess[str]) -> bool:
-    """Folding tells on stderr what it refused."""
-    return words[0] == "fold" and done.returncode == 0 and "refused" in done.stderr
+    """Folding tells on stderr what it refused, and usage that nobody defined the subscription."""
+    told = {"fold": "refused", "usage": "On the implicit plan"}.get(words[0])
+    return done.returncode == 0 and told is not None and told in done.stderr
 
 
 def _units(up: Up, subscription: str) -> dict[str, int]:
