@@ -51,6 +51,7 @@ _WHITE_SPACE: Final = (
 )
 # A literal this short without an exponent cannot hold more digits than a value may have.
 _SHORT: Final = min(MAX_INTEGER_DIGITS, MAX_FRACTION_DIGITS)
+_NATURAL_DIGITS: Final = 18
 # No record is long enough for its digits to outweigh such an exponent.
 _EXPONENT_CEILING: Final = 10**9
 
@@ -202,6 +203,15 @@ def group_text(raw: bytes) -> str | None:
         text = _string(literal)
         return None if is_white_space(text) else text
     return None if first in "n{[" else literal
+
+
+def natural(text: str) -> int | None:
+    """Return a whole number from 0 on, spelled in plain digits; None: it is none, or too long.
+
+    An offset, or a number of anything that is counted, has at most 18 digits.
+    """
+    is_one = text.isascii() and text.isdecimal() and len(text) <= _NATURAL_DIGITS
+    return int(text) if is_one else None
 
 
 def is_white_space(text: str) -> bool:

@@ -24,6 +24,7 @@ from app.kafka.record_batch import RawRecord
 from app.kafka.topics import DEAD_LETTER_MESSAGE_BYTES, RAW_MESSAGE_BYTES
 from app.kafka.transactions import Record
 from app.meter.overview import DeadLetterView
+from app.numbers import natural
 from app.wire.arrivals import REPLAYED_HEADER
 from app.wire.decode import Headers, deciding_headers, organizations_named
 from app.wire.events import MAX_BYTES
@@ -120,19 +121,15 @@ class StandsFor(NamedTuple):
         headers = {name: (text or b"").decode("utf-8", "replace") for name, text in record.headers}
         code = headers.get(f"{OWN_PREFIX}error-code", "")
         place, _, before = headers.get(REPLAYED_HEADER, "").partition(" ")
-        numbers = place.split("/")
-        if before == code and len(numbers) == 2 and all(map(_is_number, numbers)):
-            return cls(int(numbers[0]), int(numbers[1]), code)
-        return cls(partition, record.offset, code)
+        first, offset = map(natural, place.partition("/")[::2])
+        if before != code or first is None or offset is None:
+            return cls(partition, record.offset, code)
+        return cls(first, offset, code)
 
     @property
     def header(self) -> tuple[str, bytes]:
         """Return what its replay says of it."""
         return REPLAYED_HEADER, f"{self.partition}/{self.offset} {self.code}".encode()
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) < 19
 
 
 def dead_letter_view(record: LogRecord, partition: int) -> DeadLetterView:

@@ -16,6 +16,7 @@ from app.numbers import (
     exact_sum,
     group_text,
     is_white_space,
+    natural,
     parse_value,
     plain,
     property_text,
@@ -284,3 +285,23 @@ def test_a_value_counts_by_its_plain_form(text: str) -> None:
     else:
         assert fits
         assert value == Decimal(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("0", 0),
+        ("007", 7),
+        ("9" * 18, 10**18 - 1),
+        ("9" * 19, None),
+        ("", None),
+        ("-1", None),
+        ("+1", None),
+        ("1.0", None),
+        (" 1", None),
+        ("\u0663", None),
+        ("\u00b2", None),
+    ],
+)
+def test_a_natural_number_is_plain_digits(text: str, number: int | None) -> None:
+    assert natural(text) == number

@@ -12,6 +12,7 @@ from app.api.answering.call import ORGANIZATION_HEADER, Call
 from app.api.http.errors import invalid, not_found
 from app.billing_periods.instants import iso_milliseconds
 from app.meter.overview import DeadLetter, DeadLetterPage, DeadLetterQuery, DeadLetterView
+from app.numbers import natural
 
 Json = dict[str, Any]
 
@@ -65,15 +66,11 @@ def cursor(text: str | None) -> dict[int, int]:
     if text is None or text == NEWEST:
         return found
     for part in text.split(","):
-        number, _, offset = part.partition(":")
-        if not (_is_count(number) and _is_count(offset)):
+        number, offset = map(natural, part.partition(":")[::2])
+        if number is None or offset is None:
             raise invalid({"before": ["value_is_invalid"]})
-        found[int(number)] = int(offset)
+        found[number] = offset
     return found
-
-
-def _is_count(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) < 19
 
 
 async def show(call: Call) -> Any:
@@ -92,10 +89,9 @@ async def shown(call: Call, organization_id: str | None) -> Any:
 
 async def found_letter(call: Call, organization_id: str | None) -> DeadLetter:
     """Return the letter that the path names. Raises 404."""
-    numbers = [call.parameters[name] for name in ("partition", "offset")]
-    if not all(map(_is_count, numbers)):
+    partition, offset = (natural(call.parameters[name]) for name in ("partition", "offset"))
+    if partition is None or offset is None:
         raise not_found("dead_letter")
-    partition, offset = map(int, numbers)
     letter = await call.meter.repairs.dead_letter(organization_id, partition, offset)
     if letter is None:
         raise not_found("dead_letter")

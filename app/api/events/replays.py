@@ -25,6 +25,7 @@ from app.api.http.errors import invalid
 from app.meter.errors import NotAllowed, Unavailable
 from app.meter.events import RawPosition
 from app.meter.overview import DeadLetterQuery, DeadLetterView
+from app.numbers import natural
 from app.page.replays import Outcome, OutcomeKind
 from app.wire.decode import decode_record
 from app.wire.events import Event
@@ -146,12 +147,10 @@ async def _lines(
 
 def place_of(text: str) -> Place:
     """Return partition and offset of a letter. Raises 422."""
-    partition, _, offset = text.partition("/")
-    if not all(
-        part.isascii() and part.isdecimal() and len(part) < 19 for part in (partition, offset)
-    ):
+    partition, offset = map(natural, text.partition("/")[::2])
+    if partition is None or offset is None:
         raise invalid({"places": ["value_is_invalid"]})
-    return int(partition), int(offset)
+    return partition, offset
 
 
 # One step

@@ -11,6 +11,7 @@ import msgspec
 
 from app.api.http.errors import FieldErrors, invalid
 from app.billing_periods.instants import parse_iso8601_ms
+from app.numbers import natural
 
 _FALSE = frozenset({"false", "f", "0", "off", "no"})
 _TRUE = frozenset({"true", "t", "1", "on", "yes"})
@@ -90,10 +91,11 @@ class Query:
         text = self.text(name)
         if text is None:
             return default
-        if not (text.isascii() and text.isdigit() and len(text) < 19):
+        number = natural(text)
+        if number is None:
             errors[name] = ["value_is_invalid"]
             return default
-        return int(text)
+        return number
 
     def positive(self, name: str, default: int) -> int:
         """Return a whole number from 1; anything else is the default."""
