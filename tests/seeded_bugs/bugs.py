@@ -126,8 +126,8 @@ BUGS = (
     Bug(
         "client-of-one-restored-while-a-rebalance-begins-kept",
         "app/runtime/restoring/restorer.py",
-        "                if owned is not None:\n                    await owned.give_up()",
-        "                pass",
+        "            await owned.give_up()",
+        "            pass",
         "tests/app/runtime/restoring/test_restorer.py"
         "::test_one_that_a_rebalance_finds_restored_and_nobodys_is_given_up",
     ),

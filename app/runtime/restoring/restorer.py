@@ -57,25 +57,24 @@ class Restorer:
         """
         coming = Coming(number, self._shared)
         going = [asyncio.create_task(self._ahead.go(coming))]
-        owned: OwnedPartition | None = None
         try:
-            owned = await self._restored_at_last(number)
-        finally:
-            try:
-                await cancel(going)
-            except asyncio.CancelledError:
-                # A rebalance begins just now: nobody has it yet who would let go of its client.
-                if owned is not None:
-                    await owned.give_up()
-                raise
+            with self._waiting.while_it_waits(number) as waits:
+                owned = await self._restored_at_last(number, waits)
+        except BaseException:
+            await cancel(going)
+            raise
+        try:
+            await cancel(going)
+        except asyncio.CancelledError:
+            # A rebalance begins just now: nobody has it yet who would let go of its client.
+            await owned.give_up()
+            raise
         owned.note_forwarded(*coming.forwarded)
         return owned
 
-    async def _restored_at_last(self, number: int) -> OwnedPartition:
-        with self._waiting.while_it_waits(number) as waits:
-            return await self._tried(number, waits)
-
-    async def _tried(self, number: int, waits: Callable[[BaseException], None]) -> OwnedPartition:
+    async def _restored_at_last(
+        self, number: int, waits: Callable[[BaseException], None]
+    ) -> OwnedPartition:
         brokers, tries = self._shared.brokers, 0
         while True:
             producer = PartitionProducer(self._shared.settings, number)
