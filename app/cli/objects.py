@@ -246,7 +246,13 @@ def delete_object(
     Exit status: 4 when there is none of that name.
     """
     worker, wanted = remote(url, key), _ONES[kind]
-    _asked(worker, wanted, identity)
+    try:
+        _asked(worker, wanted, identity)
+    except RequestRefused as refused:
+        is_missing = kind == "subscription" and refused.status == 404
+        if is_missing and (other := subscription_of(worker, identity)):
+            refused.message = f"Subscription {identity} is {other['status']}, not active."
+        raise
     verb = "Terminate" if kind == "subscription" else "Delete"
     if not yes:
         click.confirm(f"{verb} {kind} {identity}?", abort=True, err=True)
@@ -295,8 +301,6 @@ def _asked(worker: Remote, kind: Kind, identity: str) -> Json:
             refused.message = (
                 f"There is no {kind.one} {identity}.{did_you_mean(worker, kind, identity)}"
             )
-            if kind.one == "subscription" and (other := subscription_of(worker, identity)):
-                refused.message = f"Subscription {identity} is {other['status']}, not active."
         raise
     return found
 
