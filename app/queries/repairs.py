@@ -24,12 +24,7 @@ from app.meter.overview import (
 from app.queries.definer import APPLY_TIMEOUT_S, Definer
 from app.queries.letters import letters_before, letters_since
 from app.runtime.believed import append_believed
-from app.runtime.dead_letters import (
-    OWN_PREFIX,
-    StandsFor,
-    dead_letter_view,
-    organization_of,
-)
+from app.runtime.dead_letters import OWN_PREFIX, StandsFor, dead_letter_view, organization_of
 from app.runtime.engine import Engine
 from app.runtime.set_aside import append_again, set_aside
 from app.wire.arrivals import ADMIT_HEADER

@@ -22,7 +22,7 @@ from app.kafka.broker_facts import (
 )
 from app.kafka.clients import NOT_TAKEN, Admin
 from app.kafka.cluster import Cluster, broker_settings, cluster_of
-from app.kafka.log_readers import bounds_of, scan_many
+from app.kafka.log_readers import LogRecord, bounds_of, scan_many
 from app.kafka.names import KafkaError, TopicPartition
 from app.kafka.topics import (
     METER_DEFINITIONS,
@@ -229,16 +229,21 @@ async def _placed(settings: Settings, bounds: Mapping[int, tuple[int, int]]) -> 
     judging = Judging(settings.default_organization_id)
     async with scan_many(settings, newest) as batches:
         async for tp, records in batches:
-            for one in records:
-                place = (one.timestamp_ms, tp.partition, one.offset)
-                if (one.value or b"").lstrip()[:1] == b"[":
-                    continue
-                for each in arrivals_of(one.value, one.headers, *place, judging):
-                    if isinstance(each, Arrival):
-                        key, count = message_key(*each.name), len(bounds)
-                        home = home_partition(key, count, settings.home_partitioner)
-                        alone, away = alone + 1, away + (home != tp.partition)
+            for event in _alone(records, tp.partition, judging):
+                key = message_key(*event.name)
+                home = home_partition(key, len(bounds), settings.home_partitioner)
+                alone, away = alone + 1, away + (home != tp.partition)
     return alone, away
+
+
+def _alone(records: Iterable[LogRecord], partition: int, judging: Judging) -> Iterator[Arrival]:
+    """Yield the events that have a record of their own."""
+    for one in records:
+        if (one.value or b"").lstrip()[:1] != b"[":
+            place = (one.timestamp_ms, partition, one.offset)
+            for each in arrivals_of(one.value, one.headers, *place, judging):
+                if isinstance(each, Arrival):
+                    yield each
 
 
 def _compression(batches: Iterable[Batch]) -> Finding:
