@@ -10,8 +10,10 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
 from agents.loop import whenever_wanted
-from app.bounds.turns import Work
+from app.bounds.turns import STEP_ITEMS, Steps, Work, batches, drained, in_steps
 from app.kafka.clients import NOT_TAKEN
 from app.log import facts
 from app.meter.errors import BeyondRetention
@@ -20,7 +22,7 @@ from app.runtime.refolder import Refolder
 from app.runtime.scanning.scan import Scan
 from app.runtime.scanning.scans import Scanner, ScanTurn, feeding
 from app.wire.arrivals import MeterKey, SubscriptionKey
-from tables.changelogged.presence import REST
+from tables.changelogged.presence import REST, LogsKept
 from tables.closing.close import next_cut
 from tables.partition.partition import Partition
 from tables.partition.refold import Refold
@@ -64,17 +66,16 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner, refolder: Refol
         meter_keys, names = queue.begin()
         corrected = names
     try:
+        turn = ScanTurn(owned.shared.turns, work)
         async with owned.lock:
-            job = _made(owned.state, meter_keys, names)
-        turn, feed = ScanTurn(owned.shared.turns, work), feeding(job.feed)
+            job = await turn.run(_made(owned.state, meter_keys, names), urgent=True)
+        feed = feeding(job.feed)
         await turn.run(job.beginning())
         while meter_keys and job.waits_past_ms < 0:
             async with scanner(owned) as scan:
                 scan.count_for("refold")
                 kept = await owned.shared.offsets.kept(owned.number)
-                lost = owned.state.event_ranges.names_lacking(meter_keys, kept, job.appended_from)
-                # Of names that nobody had defined what is left is found.
-                lost.discard(REST[:2])
+                lost = await turn.run(_lost(owned.state, job, kept))
                 job.search_in(kept)
                 if lost:
                     async with shaping, owned.lock:
@@ -82,7 +83,9 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner, refolder: Refol
                         meter_keys, names = {}, {}
                     return
                 scan.seek_only(*job.sought())
-                scan.start(owned.state.checkpoint, *await _start_offsets(owned, job, kept[:2]))
+                # What comes first after that is read from there.
+                at = msgspec.structs.replace(owned.state.checkpoint)
+                scan.start(at, *await _start_offsets(owned, job, kept[:2], turn))
                 await _come_near(owned, refolder, job, scan, turn)
                 async with shaping:
                     # A cut that was being taken may have let the live fold go on for long.
@@ -94,7 +97,8 @@ async def refold_queued(owned: OwnedPartition, scanner: Scanner, refolder: Refol
                                 job.swapping(), urgent=True
                             ):
                                 meter_keys, names = {}, {}
-                                _swapped(owned, job, corrected, job.unsure(kept))
+                                swapped = _swapped(owned, job, corrected, job.unsure(kept))
+                                await turn.run(swapped, urgent=True)
     except BeyondRetention:
         # Retention came in between: the next look at the logs tells whose events are gone.
         log.warning("Events are deleted while they are read again", exc_info=True)
@@ -128,12 +132,12 @@ def _swapped(
     job: Refold,
     corrected: Iterable[SubscriptionKey],
     unsure: Iterable[MeterKey],
-) -> None:
+) -> Steps[None]:
     """Go on with what a refold has swapped in; of those that are `unsure` events may be deleted."""
     queue, cut_ms = owned.refold_queue, owned.state.checkpoint.cut_ms
     owned.verdicts.refuse_arrivals(refused for _, _, refused in job.refused)
     queue.swapped(job.meter_keys)
-    _finished(owned, corrected)
+    yield from _finishing(owned, corrected)
     # The next look says so.
     queue.want(unsure, cut_ms)
     queue.requeue_corrections(sorted(job.recorrected), cut_ms)
@@ -141,15 +145,28 @@ def _swapped(
 
 def _made(
     state: Partition, meter_keys: dict[MeterKey, None], names: Mapping[SubscriptionKey, int]
-) -> Refold:
+) -> Steps[Refold]:
     """Return the refold of what was taken out of the queue, which has not begun yet."""
-    horizons = {name: next_cut(state, name) for name in names}
+    horizons: dict[SubscriptionKey, int] = {}
+    for some in batches(list(names), STEP_ITEMS):
+        horizons.update((name, next_cut(state, name)) for name in some)
+        yield
     redefined = meter_keys.keys() - state.stale.whole_keys
     return Refold(state, meter_keys, horizons, redefined=redefined, dated=names, begins=False)
 
 
+def _lost(state: Partition, job: Refold, kept: LogsKept) -> Steps[set[SubscriptionKey]]:
+    """Return subscriptions of which events are deleted that would have to be read."""
+    lost: set[SubscriptionKey] = set()
+    for some in batches(list(job.meter_keys), STEP_ITEMS):
+        lost |= state.event_ranges.names_lacking(some, kept, job.appended_from)
+        yield
+    # Of names that nobody had defined what is left is found.
+    return lost - {REST[:2]}
+
+
 async def _start_offsets(
-    owned: OwnedPartition, job: Refold, starts: tuple[int, int]
+    owned: OwnedPartition, job: Refold, starts: tuple[int, int], turn: ScanTurn
 ) -> tuple[int | None, int | None]:
     since_ms = job.appended_from_ms
     if since_ms is None:
@@ -159,7 +176,7 @@ async def _start_offsets(
     if job.seeks_copies:
         # None of those noted is deleted; a copy that is counts nowhere.
         since = max(since[0], starts[0]), max(since[1], starts[1])
-    raw, rekeyed = job.start_offsets(since)
+    raw, rekeyed = await turn.run(job.starting(since))
     # The first may be deleted of those that nobody had defined, or of what is forgotten.
     return _at_least(raw, starts[0]), _at_least(rekeyed, starts[1])
 
@@ -191,13 +208,14 @@ def _let_stand(
 ) -> None:
     """Leave those as they are that cannot be refolded; the others are refolded next."""
     owned.refold_queue.let_stand(lost, reason, meter_keys, names)
-    _finished(owned, ())
+    drained(_finishing(owned, ()))
     owned.cuts.woken.set()
 
 
-def _finished(owned: OwnedPartition, corrected: Iterable[SubscriptionKey]) -> None:
+def _finishing(owned: OwnedPartition, corrected: Iterable[SubscriptionKey]) -> Steps[None]:
     """Let cuts go on, but for those that wait for what was queued meanwhile."""
     owned.refold_queue.let_cuts_go_on(owned.shared.followed.last)
     # Late events that only the refold counts wait for a cut that nothing else would announce.
-    owned.cuts.reschedule({*owned.state.cuts.take_late_names(), *corrected})
+    names = sorted({*owned.state.cuts.take_late_names(), *corrected})
+    yield from in_steps(names, owned.cuts.reschedule)
     owned.next_flush.note_moved()

@@ -49,12 +49,9 @@ class Recorrection:
             name: followed.until(name, horizon_ms) for name, horizon_ms in self.horizons.items()
         }
         self._known = {row for standing in self._standing.values() for row in standing.rows}
-        self._narrow = {
-            name
-            for name in self.horizons
-            if not partition.event_ranges.meter_keys_of(name)
-            <= self._meter_keys - dated_from.keys()
-        }
+        whole = self._meter_keys - dated_from.keys()
+        meter_keys_of = partition.event_ranges.meter_keys_of
+        self._narrow = {name for name in self.horizons if not meter_keys_of(name) <= whole}
         """Subscriptions of which other codes, or earlier periods, stay as they are."""
         self._turned: dict[SubscriptionKey, list[bytes]] = {}
         """By subscription of `_narrow`, events whose corrections come in force or go out of it."""

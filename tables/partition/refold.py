@@ -13,12 +13,12 @@ from typing import Self
 
 from msgspec.structs import replace
 
-from app.bounds.turns import Steps, drained, freeing
+from app.bounds.turns import STEP_ITEMS, Steps, drained, freeing
 from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey
 from tables.cells.cell import GroupCell
 from tables.cells.keys import append_time_of
 from tables.changelogged.members import Members, SetKey
-from tables.changelogged.presence import REST, LogsKept, first_offsets
+from tables.changelogged.presence import REST, EventRanges, LogsKept, first_offsets
 from tables.event_index.entries import Entry
 from tables.fold import Folded, apply_members, fold_run
 from tables.not_counted import NotCounted
@@ -243,18 +243,21 @@ class Refold:
         return min(self.appended_from.values(), default=None)
 
     def start_offsets(self, since: tuple[int, int] = (0, 0)) -> tuple[int | None, int | None]:
+        """Do what `starting` does, in one go."""
+        return drained(self.starting(since))
+
+    def starting(self, since: tuple[int, int]) -> Steps[tuple[int | None, int | None]]:
         """Return where to begin on raw and rekeyed; None where no event of the meter keys lies.
 
         `since`: where what was appended from `appended_from_ms` on begins.
         """
-        find, late = self.partition.event_ranges.find, self.appended_from
-        found = ((key, find(key[:2], key[2])) for key in self.meter_keys)
-        offsets = first_offsets(
-            entry.since(*since) if key in late else entry
-            for key, entry in found
-            if entry is not None
-        )
-        return self._freed.widened(offsets, since)
+        find, entries = self.partition.event_ranges.find, list[EventRanges]()
+        for number, key in enumerate(self.meter_keys):
+            if (entry := find(key[:2], key[2])) is not None:
+                entries.append(entry.since(*since) if key in self.appended_from else entry)
+            if number % STEP_ITEMS == 0:
+                yield
+        return self._freed.widened(first_offsets(entries), since)
 
     def sought(self) -> tuple[set[SubscriptionKey], set[str] | None]:
         """Return whose events to feed, of which codes; no names, or no codes: any may be wanted."""

@@ -939,8 +939,8 @@ BUGS = (
     Bug(
         "search-beyond-retention-never-made",
         "agents/refold.py",
-        "lost.discard(REST[:2])",
-        "pass",
+        "return lost - {REST[:2]}",
+        "return lost",
         "tests/simulation/test_beyond_retention.py"
         "::test_undefined_names_are_sought_in_what_is_left",
     ),
@@ -1019,8 +1019,8 @@ BUGS = (
     Bug(
         "refold-of-who-is-older-than-the-log-reads-all",
         "agents/refold.py",
-        "names_lacking(meter_keys, kept, job.appended_from)",
-        "names_lacking(meter_keys, kept)",
+        "names_lacking(some, kept, job.appended_from)",
+        "names_lacking(some, kept)",
         "tests/simulation/test_beyond_retention.py"
         "::test_who_is_older_than_the_log_forgets_and_is_corrected",
     ),
@@ -6757,6 +6757,14 @@ BUGS = (
         "FROM_THE_FIRST if carries else self._from_ms",
         "self._from_ms",
         "tests/simulation/test_read_since.py::test_what_is_told_is_as_from_all_events",
+    ),
+    Bug(
+        "all-meter-keys-gone-through-for-each-that-is-corrected",
+        "tables/partition/recorrection.py",
+        "meter_keys_of(name) <= whole}",
+        "meter_keys_of(name) <= self._meter_keys - dated_from.keys()}",
+        "tests/tables/partition/test_recorrection.py::"
+        "test_all_meter_keys_are_gone_through_once_for_however_many_are_corrected",
     ),
     Bug(
         "preview-reads-all-that-there-is",

@@ -35,6 +35,7 @@ from app.runtime.topics.changelogs import (
     CHANGELOGS,
     CHECKPOINT_BYTES,
     CHECKPOINT_KEY,
+    MOST_REFOLDING,
     PLACE_HEADER,
 )
 from tables.event_index.log import log_records
@@ -178,7 +179,9 @@ class FlushPacking:
     def packed_checkpoint(self) -> bytes:
         """Return the checkpoint; of too many meter keys it says that any may be refolding."""
         checkpoint = self._state.checkpoint
-        checkpoint.refolding = tuple(sorted(self._state.stale.refolding_keys))
+        meter_keys = self._state.stale.refolding_keys
+        many = len(meter_keys) > MOST_REFOLDING
+        checkpoint.refolding = (ANY_METER_KEY,) if many else tuple(sorted(meter_keys))
         checkpoint.behind = self._state.standing.behind_since_ms is not None
         packed = msgspec.msgpack.encode(checkpoint)
         if len(packed) > CHECKPOINT_BYTES:

@@ -39,6 +39,9 @@ CHECKPOINT_KEY = b"\xffpartition-record"
 CHECKPOINT_BYTES = 8 * MEBIBYTE
 """The checkpoint is written with every flush, and has to fit into the cell changelog."""
 
+MOST_REFOLDING = 10_000
+"""Meter keys under a refold that it names: each flush sorts, packs and sends them."""
+
 ANY_METER_KEY: MeterKey = ("", "", "")
 """Stands for more meter keys under a refold than can be written. No event has empty names."""
 

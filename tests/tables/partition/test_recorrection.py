@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
+
 import msgspec
 import pytest
 from msgspec.structs import replace
 
+from app.bounds.turns import STEP_ITEMS
 from app.definitions import commands
 from app.kafka.topics import USAGE_ALERTS
-from app.wire.arrivals import Arrival, CorrectionArrival, runs_of
+from app.wire.arrivals import Arrival, CorrectionArrival, MeterKey, runs_of
 from app.wire.events import Correction
 from tables.closing.close import next_cut
+from tables.partition.recorrection import Recorrection
 from tables.partition.refold import Refold
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS
 from tests.world.definitions import ORG, SETTINGS, SUBSCRIPTION, definitions_of
@@ -128,3 +132,30 @@ def test_a_refold_goes_on_if_nobody_asks_before_the_next_cut() -> None:
     live.close_until(CUT_MS + 5 * MINUTE_MS)
     unwatched = arrived("sum", 2, CUT_MS + 10 * MINUTE_MS, v="1", g="a")
     assert refolded(live, hour_ms, [unwatched]) == 1
+
+
+class _Counted(set[MeterKey]):
+    """Meter keys that count how often some of them are looked for among all."""
+
+    looks = 0
+
+    def __sub__(self, others: AbstractSet[object]) -> set[MeterKey]:
+        self.looks += 1
+        return super().__sub__(others)
+
+
+@pytest.mark.parametrize("count", [2, 20])
+def test_all_meter_keys_are_gone_through_once_for_however_many_are_corrected(count: int) -> None:
+    live = with_an_alert()
+    meter_keys = _Counted((ORG, f"s-{n}", "sum") for n in range(count))
+    job = Recorrection(live.partition, meter_keys, {key[:2]: CUT_MS for key in meter_keys})
+    job.begin({})
+    assert meter_keys.looks == 1
+
+
+def test_where_a_refold_of_many_begins_is_found_by_steps() -> None:
+    live = with_an_alert()
+    meter_keys = {(*NAME, "sum"), *((ORG, f"s-{n}", "sum") for n in range(3 * STEP_ITEMS))}
+    job = Refold(live.partition, meter_keys)
+    assert len(list(job.starting((0, 0)))) >= 3
+    assert job.start_offsets() == (0, None)
