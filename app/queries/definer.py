@@ -24,7 +24,7 @@ from app.log import facts
 from app.meter.changes import DefinitionChange
 from app.meter.errors import BeyondRetention, TooOften, Unavailable
 from app.runtime.engine import Engine
-from tables.partition.retained import needs_deleted
+from tables.partition.retained import may_need, needs_deleted
 
 log = logging.getLogger(__name__)
 
@@ -99,9 +99,13 @@ class Definer:
         if engine.brokers.away_since_s is not None:
             raise Unavailable("Kafka does not answer")
         home = engine.homes.of_impact(impact)
-        owned = {n: each for n, each in engine.owned.items() if home in (None, n)}
+        numbers = engine.owned.keys() if home is None else engine.owned.keys() & {home}
+        owned = {n: engine.owned[n] for n in numbers if may_need(engine.owned[n].state, impact)}
+        if not owned:
+            # As of most subscriptions that are created: the brokers are not asked.
+            return
         async with asked():
-            kept = await engine.offsets.kept_of(owned) if owned else {}
+            kept = await engine.offsets.kept_of(owned)
         for number, left in kept.items():
             if left.raw_start or left.rekeyed_start:
                 needed = needs_deleted(owned[number].state, impact, after, left)

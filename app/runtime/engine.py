@@ -109,7 +109,7 @@ class Engine:
         seal = Seal(settings)
         self.reports = Reports(settings.topic(METER_PROGRESS), seal, self.append)
         self.followed = FollowedDefinitions(
-            settings, self.definitions, self.homes, self.offsets, lambda: self.owned.values()
+            settings, self.definitions, self.homes, self.offsets, lambda: self.owned
         )
         self._followed_progress = FollowedProgress(
             settings, self.progress, seal, lambda: self.owned, self._tell_again

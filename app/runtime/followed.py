@@ -47,23 +47,34 @@ class DefinitionsLost(StackError):
         )
 
 
+class Told(Protocol):
+    """The definitions that a partition is told of."""
+
+    @property
+    def seen(self) -> int:
+        """Offset of the first one that it was not told of."""
+        ...
+
+    def define(self, impact: Impact, offset: int, append_time_ms: int) -> None:
+        """Take note of one definition that was applied, and may concern it."""
+        ...
+
+    def pass_over(self, next_offset: int, append_time_ms: int) -> None:
+        """Take note of how far the definitions are applied: none before is left to be told."""
+        ...
+
+
 class Follower(Protocol):
     """A partition that is told of definitions and progress."""
 
     @property
     def number(self) -> int: ...
 
+    @property
+    def renewal(self) -> Told: ...
+
     def look_again(self) -> None:
         """Have its closer look again if it waits for other logs."""
-        ...
-
-    @property
-    def definitions_seen(self) -> int:
-        """Offset of the first definition that it was not told of."""
-        ...
-
-    def define(self, impact: Impact | None, offset: int, append_time_ms: int) -> None:
-        """Take note of one definition that was applied."""
         ...
 
 
@@ -76,7 +87,7 @@ class FollowedDefinitions:
         definitions: Definitions,
         homes: HomePartitions,
         offsets: Offsets,
-        owned: Callable[[], Iterable[Follower]],
+        owned: Callable[[], Mapping[int, Follower]],
     ):
         self._settings = settings
         self._definitions = definitions
@@ -114,7 +125,7 @@ class FollowedDefinitions:
     async def follow(self, turns: Turns) -> None:
         """Apply the log as it grows, until cancelled."""
         async for batch in self.log.batches():
-            await turns.run(_DEFINING, in_steps(batch, self.define))
+            await turns.run(_DEFINING, self.defining(batch))
             async with self.changed:
                 self.changed.notify_all()
 
@@ -138,15 +149,23 @@ class FollowedDefinitions:
         """Note that somebody waits for definitions later than this."""
         self.wanted_ms = max(self.wanted_ms, past_ms)
 
-    def define(self, record: LogRecord) -> Steps[None]:
+    def defining(self, batch: Sequence[LogRecord]) -> Steps[None]:
+        """Apply records, and tell the partitions how far that is.
+
+        Of most records all but one need hear nothing else, so they do once for all of them.
+        """
+        yield from in_steps(batch, self._define)
+        for owned in self._owned().values():
+            owned.renewal.pass_over(*self.last)
+            owned.look_again()
+
+    def _define(self, record: LogRecord) -> Steps[None]:
         """Apply one record, and tell the partitions and requests that it concerns."""
         value, offset = record.value, record.offset
         outcome = yield from applying(self._definitions, value, record.timestamp_ms, offset)
         # In the very step in which it came into force: no fold has seen it yet.
         append_time_ms = self._definitions.append_time_ms
         if outcome is None:
-            for owned in self._owned():
-                owned.look_again()
             return
         self.last = (offset + 1, append_time_ms)
         impact = outcome.impact if isinstance(outcome, Applied) else None
@@ -157,10 +176,8 @@ class FollowedDefinitions:
             if impact.organization_id is None:
                 self._homes.forget()
                 self._limit_batches()
-        home = self._home_of(impact)
-        for owned in self._owned():
-            concerns = home is None or owned.number == home
-            owned.define(impact if concerns else None, offset, append_time_ms)
+            for owned in self._concerned(impact):
+                owned.renewal.define(impact, offset, append_time_ms)
         waiting = self.awaited.pop(value or b"", None)
         if waiting is not None and not waiting.done():
             waiting.set_result(outcome)
@@ -174,13 +191,18 @@ class FollowedDefinitions:
 
     def tell_missed(self, owned: Follower) -> None:
         """Tell a partition what was defined while it was not among the owned ones."""
-        for offset, append_time_ms, impact in self.impacts_since(owned.definitions_seen):
-            concerns = self._home_of(impact) in (None, owned.number)
-            owned.define(impact if concerns else None, offset, append_time_ms)
+        told = owned.renewal
+        for offset, append_time_ms, impact in self.impacts_since(told.seen):
+            if self._homes.of_impact(impact) in (None, owned.number):
+                told.define(impact, offset, append_time_ms)
+        told.pass_over(*self.last)
 
-    def _home_of(self, impact: Impact | None) -> int | None:
-        """Return the one partition that looks at it: a subscription's home; None: any may."""
-        return None if impact is None else self._homes.of_impact(impact)
+    def _concerned(self, impact: Impact) -> Iterable[Follower]:
+        """Return the partitions that look at it: a subscription's home alone, or all."""
+        owned, home = self._owned(), self._homes.of_impact(impact)
+        if home is None:
+            return owned.values()
+        return [owned[home]] if home in owned else ()
 
     def _limit_batches(self) -> None:
         raw_topic = self._settings.topic(self._settings.raw_topic)

@@ -23,6 +23,14 @@ APPLIED_WITHIN_MS = 10_000
 shortly before is taken to send more until then, which could not be read again."""
 
 
+def may_need(state: Partition, impact: Impact) -> bool:
+    """Return whether a definition may concern events; of one subscription that is known at once."""
+    organization_id, external_id = impact.organization_id, impact.external_subscription_id
+    if organization_id is None or external_id is None:
+        return True
+    return bool(state.event_ranges.codes_of((organization_id, external_id)))
+
+
 def needs_deleted(
     state: Partition,
     impact: Impact,

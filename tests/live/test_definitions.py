@@ -136,13 +136,19 @@ async def test_a_definition_makes_a_flush_at_its_home_alone(worker: Worker) -> N
     await until(lambda: all(one.next_flush.is_empty() for one in owned.values()))
     before, home = flushes(), engine.homes.of(ORG, "sub_1")
     names = [f"sub_{number}" for number in range(1, 40)]
-    first, second, *_ = [name for name in names if engine.homes.of(ORG, name) == home]
-    for name in (first, second):
-        known = flushes()[home]
-        for number in range(5):
-            customer = {"external_id": f"{name}_{number}"}
-            await accept(worker, commands.upsert_customer(ORG, customer))
+    first, *others = [name for name in names if engine.homes.of(ORG, name) == home]
+    for number in range(5):
+        customer = {"external_id": f"cust_{number}"}
+        await accept(worker, commands.upsert_customer(ORG, customer))
+    await accept(worker, commands.create_subscription(ORG, subscription_body(external_id=first)))
+    # It brings a cut, which is told.
+    await until(lambda: flushes()[home] > before[home])
+    await until(lambda: owned[home].next_flush.is_empty())
+    known = flushes()[home]
+    for name in others[:2]:
         await accept(worker, commands.create_subscription(ORG, subscription_body(external_id=name)))
-        await until(lambda known=known: flushes()[home] > known)  # type: ignore[misc]
+    await until(lambda: owned[home].state.standing.behind_since_ms is None)
+    assert owned[home].next_flush.is_empty()
+    assert flushes()[home] == known
     assert {number for number, each in flushes().items() if each != before[number]} == {home}
-    assert all(one.refold_queue.is_told_more for number, one in owned.items() if number != home)
+    assert all(one.refold_queue.is_told_more for one in owned.values())

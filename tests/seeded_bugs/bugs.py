@@ -1824,6 +1824,22 @@ BUGS = (
         "test_a_definition_that_concerns_nobody_goes_with_the_next_flush",
     ),
     Bug(
+        "flushed-for-who-has-no-event",
+        "app/runtime/partition/renewal.py",
+        "concerns or bool(event_ranges.codes_of(renewed.name) or renewed.refold)",
+        "True",
+        "tests/app/runtime/partition/test_renewal.py::"
+        "test_one_of_who_has_no_event_goes_with_the_next_flush",
+    ),
+    Bug(
+        "brokers-asked-of-who-has-no-event",
+        "tables/partition/retained.py",
+        "return bool(state.event_ranges.codes_of((organization_id, external_id)))",
+        "return True",
+        "tests/app/queries/test_retained.py::"
+        "test_only_the_logs_of_its_home_are_asked_for_a_subscription",
+    ),
+    Bug(
         "cuts-that-definitions-make-told-with-the-next-event",
         "app/runtime/partition/renewal.py",
         "if not self._cuts.is_told():",
@@ -1834,8 +1850,8 @@ BUGS = (
     Bug(
         "logs-of-all-asked-for-one-subscription",
         "app/queries/definer.py",
-        "if home in (None, n)}",
-        "if True}",
+        "engine.owned.keys() & {home}",
+        "engine.owned.keys()",
         "tests/app/queries/test_retained.py::"
         "test_only_the_logs_of_its_home_are_asked_for_a_subscription",
     ),

@@ -16,7 +16,6 @@ from weakref import WeakMethod
 
 from app.bounds.limits import UNSENT_BYTES
 from app.bounds.turns import TURN_S, Steps, Work
-from app.definitions.outcome import Impact
 from app.kafka.names import TP
 from app.kafka.open_batch import UnreadBatch
 from app.kafka.record_batch import RawRecord
@@ -229,15 +228,6 @@ class OwnedPartition:
     def look_again(self) -> None:
         """Have its closer look again if it waits for other logs."""
         self.cuts.look_again()
-
-    @property
-    def definitions_seen(self) -> int:
-        """Offset of the first definition that it was not told of."""
-        return self.renewal.seen
-
-    def define(self, impact: Impact | None, offset: int, append_time_ms: int) -> None:
-        """Take note of one definition that was applied."""
-        self.renewal.define(impact, offset, append_time_ms)
 
     async def fold(
         self,

@@ -48,16 +48,20 @@ class Renewal:
         """Note up to which offset a restore has taken definitions over."""
         self.seen = offset
 
-    def define(self, impact: Impact | None, offset: int, append_time_ms: int) -> None:
+    def define(self, impact: Impact, offset: int, append_time_ms: int) -> None:
         """Take note of one definition that was applied; `renew` looks at whom it concerns."""
-        self.seen = offset + 1
-        self._refold_queue.note_told(offset + 1, append_time_ms)
-        if impact is not None:
-            self._state.redefinition.tell(impact, append_time_ms)
-            self.wanted.set()
-            self._move()
-            self._cuts.look()
+        self.pass_over(offset + 1, append_time_ms)
+        self._state.redefinition.tell(impact, append_time_ms)
+        self.wanted.set()
+        self._move()
+        self._cuts.look()
         self._cuts.look_again()
+
+    def pass_over(self, next_offset: int, append_time_ms: int) -> None:
+        """Take note of how far the definitions are applied: none before is left to be told."""
+        if next_offset > self.seen:
+            self.seen = next_offset
+            self._refold_queue.note_told(next_offset, append_time_ms)
 
     def _move(self) -> None:
         """Have a flush tell the next cut, if a definition has moved it: others tick for it."""
@@ -69,23 +73,36 @@ class Renewal:
 
         Cuts before what is queued meanwhile come in between.
         """
-        standing = self._state.standing
         while True:
             async with self._work.shaping:
-                await self._work.run(RENEWING, self._context.homes.knowing())
-                since_ms = standing.behind_since_ms
-                if since_ms is None or since_ms > standing.looks_until_ms:
-                    # The cut before it comes first; whoever takes it asks again.
+                if self._looks_since() is None:
+                    # None is left, or the cut before it comes first: who takes that asks again.
                     break
-                with closing(self._state.redefinition.renewing(waits=True)) as looking:
-                    taking = self.taking_over(looking, since_ms, redefined=True)
-                    concerns = await self._work.run(RENEWING, taking)
+                # Whoever is cancelled leaves none half looked at.
+                with closing(self._looking()) as looking:
+                    concerns = await self._work.run(RENEWING, looking)
                 self._refold_queue.note_definitions(*self._context.followed.last)
                 if concerns or self._state.checkpoint.behind:
                     self._next_flush.note_moved()
                 self._move()
             self._cuts.woken.set()
         self._cuts.woken.set()
+
+    def _looks_since(self) -> int | None:
+        """Return the append time of the first definition that may be looked at; None: none may."""
+        standing = self._state.standing
+        since_ms = standing.behind_since_ms
+        return None if since_ms is None or since_ms > standing.looks_until_ms else since_ms
+
+    def _looking(self) -> Steps[bool]:
+        """Look at whom definitions concern; return whether that is anybody who has events."""
+        yield from self._context.homes.knowing()
+        since_ms = self._looks_since()
+        if since_ms is None:
+            # One came meanwhile that waits, of the same millisecond.
+            return False
+        with closing(self._state.redefinition.renewing(waits=True)) as looking:
+            return (yield from self.taking_over(looking, since_ms, redefined=True))
 
     async def enter_history(self) -> None:
         """Put the next history records in force; every cut before them is published."""
@@ -102,16 +119,16 @@ class Renewal:
     ) -> Steps[bool]:
         """Queue what has to be refolded for it, and the cuts that are others now.
 
-        Return whether it concerns anybody. `redefined`: for definitions; history records change
-        periods that are final, too.
+        Return whether it concerns anybody who has events: all else a restart finds again.
+        `redefined`: for definitions; history records change periods that are final, too.
         """
-        packing, concerns = self._state.packing, False
+        packing, event_ranges, concerns = self._state.packing, self._state.event_ranges, False
         for number, renewed in enumerate(looking, 1):
             if renewed is A_STEP:
                 yield
                 continue
             if renewed is not None:
-                concerns = True
+                concerns = concerns or bool(event_ranges.codes_of(renewed.name) or renewed.refold)
                 if renewed.refold:
                     self._refold_queue.want(renewed.refold, since_ms, redefined=redefined)
                 if renewed.cut_moved:

@@ -146,6 +146,8 @@ async def test_only_the_logs_of_its_home_are_asked_for_a_subscription() -> None:
     home = engine.homes.of(ORG, SUBSCRIPTION)
     await gateway.definer._require_retained(DELETE, Impact(ORG, SUBSCRIPTION))
     assert asked == [home]
+    # Nor are they where it has no event there: nothing of it can be gone.
+    await gateway.definer._require_retained(DELETE, Impact(ORG, "new"))
     del engine.owned[home]
     await gateway.definer._require_retained(DELETE, Impact(ORG, SUBSCRIPTION))
     assert asked == [home]

@@ -7,6 +7,7 @@ import pytest
 from app.bounds.turns import drained
 from app.clock import SystemClock
 from app.definitions import commands
+from app.definitions.command import Command
 from app.definitions.outcome import Impact
 from app.kafka.log_readers import LogRecord
 from app.runtime import followed
@@ -28,7 +29,7 @@ async def test_whoever_comes_back_after_too_many_looks_at_everything(
     engine = Engine(settings, SystemClock(), url="")
     for offset in range(4):
         value = commands.create_billable_metric(ORG, metric_body(f"m{offset}")).encode()
-        drained(engine.followed.define(LogRecord(None, value, (), 100 + offset, offset)))
+        drained(engine.followed.defining([LogRecord(None, value, (), 100 + offset, offset)]))
 
     def since(offset: int) -> list[tuple[int, int, bool]]:
         found = engine.followed.impacts_since(offset)
@@ -46,26 +47,44 @@ class Part:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.definitions_seen = 0
+        self.seen = 0
         self.told: list[str | None] = []
+        self.calls = 0
+        self.looks = 0
 
-    def define(self, impact: Impact | None, offset: int, append_time_ms: int) -> None:
+    @property
+    def renewal(self) -> Part:
+        return self
+
+    def define(self, impact: Impact, offset: int, append_time_ms: int) -> None:
         assert append_time_ms == 100 + offset
-        self.definitions_seen = offset + 1
-        if impact is not None:
-            self.told.append(impact.external_subscription_id)
+        self.pass_over(offset + 1, append_time_ms)
+        self.told.append(impact.external_subscription_id)
+
+    def pass_over(self, next_offset: int, append_time_ms: int) -> None:
+        assert append_time_ms == 99 + next_offset
+        self.seen = next_offset
+        self.calls += 1
+
+    def look_again(self) -> None:
+        self.looks += 1
 
 
-async def test_only_its_home_looks_at_a_subscription() -> None:
+def with_parts(count: int) -> tuple[Engine, list[Part]]:
     settings = Settings(
         profile="test",
         kafka_bootstrap_servers=("localhost:9",),
         redis_url="redis://localhost:9",
-        raw_partitions=4,
+        raw_partitions=count,
     )
     engine = Engine(settings, SystemClock(), url="")
-    parts = [Part(number) for number in range(4)]
-    engine.followed._owned = lambda: parts  # type: ignore[assignment, return-value]
+    parts = [Part(number) for number in range(count)]
+    engine.followed._owned = lambda: dict(enumerate(parts))
+    return engine, parts
+
+
+async def test_only_its_home_looks_at_a_subscription() -> None:
+    engine, parts = with_parts(4)
     names = [f"sub_{number}" for number in range(8)]
     values = [
         commands.create_plan(ORG, bodies.plan("plan", [])),
@@ -77,16 +96,34 @@ async def test_only_its_home_looks_at_a_subscription() -> None:
         ),
         commands.create_billable_metric(ORG, metric_body("m")),
     ]
-    for offset, value in enumerate(values):
-        drained(engine.followed.define(LogRecord(None, value.encode(), (), 100 + offset, offset)))
+    drained(engine.followed.defining(records_of(values)))
     late = [Part(number) for number in range(4)]
     for part in late:
-        engine.followed.tell_missed(part)  # type: ignore[arg-type]
+        engine.followed.tell_missed(part)
     for part in (*parts, *late):
         mine = [name for name in names if engine.homes.of(ORG, name) == part.number]
         assert [name for name in part.told if name is not None] == mine
         # Of what concerns all of them each is told.
         assert None in part.told
-    assert all(part.definitions_seen == len(values) for part in parts)
+    assert all(part.seen == len(values) for part in (*parts, *late))
     assert sum(len(part.told) - part.told.count(None) for part in parts) == len(names)
+    await engine.stop()
+
+
+def records_of(values: list[Command]) -> list[LogRecord]:
+    return [
+        LogRecord(None, value.encode(), (), 100 + offset, offset)
+        for offset, value in enumerate(values)
+    ]
+
+
+async def test_whom_definitions_do_not_concern_hears_once_of_all_that_came_together() -> None:
+    """A worker has very many partitions, and each of most definitions concerns one at most."""
+    engine, parts = with_parts(8)
+    customers = [commands.upsert_customer(ORG, {"external_id": f"c_{n}"}) for n in range(200)]
+    drained(engine.followed.defining(records_of(customers)))
+    assert [(part.seen, part.calls, part.looks) for part in parts] == [(200, 1, 1)] * 8
+    # A tick says nothing, but a cut may wait for the time that it brings.
+    drained(engine.followed.defining([LogRecord(None, None, (), 300, 200)]))
+    assert [(part.seen, part.looks) for part in parts] == [(200, 2)] * 8
     await engine.stop()
