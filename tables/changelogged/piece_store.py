@@ -131,6 +131,11 @@ class PieceStore(Generic[StandsT]):
             return False
         packed = msgspec.msgpack.encode((_FORMAT, self._identity, stands))
         try:
+            if self.stands is None:
+                # From here on a process that ends must leave it whole.
+                self._db.execute("COMMIT")
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._db.execute("BEGIN IMMEDIATE")
             self._db.execute("INSERT OR REPLACE INTO stands VALUES (1, ?)", (packed,))
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
@@ -170,7 +175,6 @@ class PieceStore(Generic[StandsT]):
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._db = sqlite3.connect(self._path, timeout=0, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode = WAL")
             # Where nobody tells when the machine started, the power may have ended in between.
             synced = "OFF" if _BOOT_ID.exists() else "NORMAL"
             self._db.execute(f"PRAGMA synchronous = {synced}")
@@ -178,6 +182,8 @@ class PieceStore(Generic[StandsT]):
             self._db.executescript(_MAKE)
             found = self._db.execute("SELECT packed FROM stands").fetchone()
             stands = None if found is None else self._known(found[0])
+            # What begins anew is discarded where it does not get to its first commit.
+            self._db.execute(f"PRAGMA journal_mode = {'OFF' if stands is None else 'WAL'}")
         except (sqlite3.Error, OSError, msgspec.MsgspecError) as error:
             self._disconnect()
             self.disk_error = str(error)
@@ -193,7 +199,9 @@ class PieceStore(Generic[StandsT]):
 
     def _fail(self, error: sqlite3.Error) -> None:
         self.disk_error = str(error)
-        if self._db is not None:
+        if self.stands is None:
+            self._remove()
+        elif self._db is not None:
             with suppress(sqlite3.Error):
                 self._db.rollback()
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 import msgspec
 
 from app.bounds.turns import STEP_ITEMS, Steps, batches
-from app.definitions.timeline import NEVER_MS
-from tables.changelogged.checksum import Changelogged, ChangelogSum, Rows
-from tables.changelogged.packed_rows import integer_end, text_end
+from tables.changelogged.checksum import Change, Changelogged, ChangelogSum, Rows
+from tables.changelogged.noted_names import NotedNames
 from tables.changelogged.piece_store import PeriodKey, PiecesLost, PieceStore
+from tables.changelogged.published_key import begin_key, period_end, period_in
 from tables.changelogged.published_period import (
     COMPLETION,
     SUMS,
@@ -20,7 +21,6 @@ from tables.changelogged.published_period import (
     PublishedPeriod,
     counts_in,
     cut_of_row,
-    has_rows,
     period_of,
     rows_of,
     summed_row,
@@ -64,8 +64,10 @@ class PublishedTable(Changelogged):
         """Pieces of periods without cells, published since the last flush and not looked at."""
         self._pieces: dict[PeriodKey, bytes] = {}
         """What local disk does not have yet, or not at all."""
-        self._loading: dict[PeriodKey, dict[bytes, bytes]] = {}
+        self._loading: dict[PeriodKey, dict[bytes, bytes | None]] = {}
         """By the rest of its key, the value of each record of periods that are being loaded."""
+        self._noted = None if self.began is not None or store is None else NotedNames()
+        """Periods that were loaded, where local disk has no others: nobody looks there for more."""
         if self.began is not None:
             self.sum = self.began.sum
         self._newest_ms = -1 if self.began is None else self.began.cut_ms
@@ -152,7 +154,7 @@ class PublishedTable(Changelogged):
         """Remember a record that goes out with the next flush."""
         if self._named[0] is not name:
             # Most cells of a period are put one after the other.
-            self._named = name, _ARRAY_OF_TWO + _encode(name)
+            self._named = name, begin_key(name)
         row, value = _encode(cell), _encode(published)
         period = self._made(name, published.cut_ms)
         before = period.put(cell, published)
@@ -223,22 +225,26 @@ class PublishedTable(Changelogged):
         if store.commit(self._taken):
             self._pieces.clear()
 
-    def load(self, key: bytes, value: bytes | None) -> None:
-        """Take over one changelog record; records come in the order of the changelog."""
-        end = _period_end(key)
-        name, rest = _decode_period(key[1:end]), key[end:]
-        rows = self._loading.get(name)
-        if rows is None:
-            piece = self._piece_of(name)
-            rows = {} if piece is None else rows_of(piece)
-            rows.pop(SUMS, None)
-            self._loading[name] = rows
-        self.sum = self.sum.replaced(key, summed_row(rows.get(rest)), summed_row(value))
-        if value is None:
-            rows.pop(rest, None)
-        else:
+    def load_all(self, records: Iterable[tuple[bytes, bytes | None]]) -> None:
+        """Take over changelog records, in the order of the changelog; `loading` follows."""
+        loading, name_bytes, rows = self._loading, b"", dict[bytes, bytes | None]()
+        changes, newest_ms = list[Change](), self._newest_ms
+        for key, value in records:
+            if not (name_bytes and key.startswith(name_bytes)):
+                # Those of a period mostly follow each other.
+                end = period_end(key)
+                name_bytes, name = key[:end], period_in(key, end)
+                if (known := loading.get(name)) is None:
+                    known = loading[name] = {}
+                rows = known
+            rest = key[len(name_bytes) :]
+            before = summed_row(rows[rest]) if rest in rows else None
             rows[rest] = value
-            self._newest_ms = max(self._newest_ms, cut_of_row(rest, value))
+            if value is not None and (cut_ms := cut_of_row(rest, value)) > newest_ms:
+                newest_ms = cut_ms
+            changes.append((key, before, summed_row(value)))
+        self._newest_ms = newest_ms
+        self.sum = self.sum.after(changes)
 
     def loading(self) -> Steps[bool]:
         """Put together what was loaded, and let local disk have it; `storing` makes that last.
@@ -246,22 +252,31 @@ class PublishedTable(Changelogged):
         Return False if it does not take it: then what it had of this load is gone. Nobody asks for
         anything meanwhile.
         """
-        for count, (name, rows) in enumerate(self._loading.items(), 1):
-            flat = [packed for row in rows.items() for packed in row]
-            self._pieces[name] = _encode(flat)
-            if count % STEP_ITEMS == 0:
-                yield
+        # As they lie on local disk: a place there is then come to once for many of them.
+        for some in batches(sorted(self._loading, key=_PLACE), STEP_ITEMS):
+            pieces = [(name, self._with_loaded(name)) for name in some]
+            if self.store is None:
+                self._pieces.update(pieces)
+            elif not self.store.write(pieces):
+                return False
+            yield
         self._loading.clear()
         self._absent.clear()
         self._taken = Stands(self._newest_ms, self.sum)
-        if self.store is None:
-            return True
-        for some in batches(list(self._pieces.items()), STEP_ITEMS):
-            if not self.store.write(some):
-                return False
-            yield
-        self._pieces.clear()
         return True
+
+    def _with_loaded(self, name: PeriodKey) -> bytes:
+        """Return the piece of a period with what was loaded of it."""
+        rows, noted = self._loading[name], self._noted
+        is_new = noted is not None and not noted.note(name)
+        if not is_new and (piece := self._piece_of(name)) is not None:
+            there = rows_of(piece)
+            there.pop(SUMS, None)
+            begins = begin_key(name)
+            for rest in rows.keys() & there.keys():
+                self.sum = self.sum.replaced(begins + rest, summed_row(there[rest]), None)
+            rows = {**there, **rows}
+        return _encode([packed for row in rows.items() if row[1] is not None for packed in row])
 
     def take_over(self, store: PieceStore[Stands]) -> None:
         """Let local disk have all of it, and nothing of what it had."""
@@ -278,21 +293,8 @@ class PublishedTable(Changelogged):
 _WITHOUT_CELLS: Final = PublishedPeriod()
 _AT_HAND = 200
 """Periods that are not let go of at once."""
-
-
-def cut_in(key: bytes, value: bytes) -> int:
-    """Return the cut that a changelog record is of, in ms.
-
-    NEVER_MS: it came at any time after its cut, to keep rows.
-    """
-    return NEVER_MS if has_rows(value) else cut_of_row(key[_period_end(key) :], value)
-
-
-def _period_end(key: bytes) -> int:
-    # (period, cell), the period an array of two itself
-    return integer_end(key, text_end(key, 2))
+_PLACE: Final = itemgetter(1, 0)
+"""Where a period lies on local disk, by its name."""
 
 
 _encode = msgspec.msgpack.encode
-_ARRAY_OF_TWO: Final = b"\x92"
-_decode_period = msgspec.msgpack.Decoder(PeriodKey).decode

@@ -389,7 +389,7 @@ def test_what_is_published_can_be_read_from_the_records_again(keys: tuple[str, .
         put_again(found, meter.definitions, record.value)
     assert found.sum == meter.partition.published.sum
     for key, value in found.take_changes().items():
-        loaded.load(key, value or b"")
+        loaded.load_all([(key, value or b"")])
     drained(loaded.loading())
     for name, period in meter.partition.published.periods.items():
         assert loaded.find(name) == msgspec.structs.replace(period, packed={})

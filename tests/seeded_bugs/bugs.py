@@ -3433,7 +3433,7 @@ BUGS = (
     Bug(
         "sums-of-before-kept-when-rows-are-loaded",
         "tables/changelogged/published.py",
-        "            rows.pop(SUMS, None)\n",
+        "            there.pop(SUMS, None)\n",
         "",
         "tests/tables/changelogged/test_published_period.py"
         "::test_it_tells_the_same_after_any_revisions",
@@ -4065,16 +4065,25 @@ BUGS = (
     Bug(
         "published-figure-loaded-twice",
         "tables/changelogged/published.py",
-        "replaced(key, summed_row(rows.get(rest)), summed_row(value))",
-        "replaced(key, None, summed_row(value))",
+        "            for rest in rows.keys() & there.keys():\n",
+        "            for rest in ():\n",
         "tests/tables/changelogged/test_published.py::test_a_start_finds_what_was_committed_last",
+    ),
+    Bug(
+        "start-without-local-disk-looks-there-for-each-period",
+        "tables/changelogged/published.py",
+        "noted is not None and not noted.note(name)",
+        "False",
+        "tests/tables/changelogged/test_published_load.py"
+        "::test_a_start_without_local_disk_looks_there_for_what_came_again_alone",
     ),
     Bug(
         "published-figures-of-a-failed-write-forgotten",
         "tables/changelogged/published.py",
         "store.commit(self._taken):\n            self._pieces.clear()",
         "store.commit(self._taken):\n            pass\n        self._pieces.clear()",
-        "tests/tables/changelogged/test_published.py::test_what_local_disk_does_not_take_stays_in_memory",
+        "tests/tables/changelogged/test_published.py"
+        "::test_what_local_disk_does_not_make_last_stays_in_memory",
     ),
     Bug(
         "billing-of-after-the-cut",
@@ -6506,7 +6515,7 @@ BUGS = (
     ),
     Bug(
         "start-reads-no-rows-that-were-kept-late",
-        "tables/changelogged/published.py",
+        "tables/changelogged/published_key.py",
         "return NEVER_MS if has_rows(value) else",
         "return",
         "tests/tables/closing/test_forgetting_rows.py"

@@ -21,14 +21,14 @@ def test_a_start_reads_what_was_published_since_the_last_flush(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """However much was published before; without local disk, all of it."""
-    loads, load = 0, PublishedTable.load
+    loads, load_all = 0, PublishedTable.load_all
 
-    def count(table: PublishedTable, key: bytes, value: bytes | None) -> None:
+    def count(table: PublishedTable, records: list[tuple[bytes, bytes | None]]) -> None:
         nonlocal loads
-        loads += 1
-        load(table, key, value)
+        loads += len(records)
+        load_all(table, records)
 
-    monkeypatch.setattr(PublishedTable, "load", count)
+    monkeypatch.setattr(PublishedTable, "load_all", count)
     read: dict[Fault, list[int]] = {Fault.CRASH: [], Fault.INDEX_LOST: []}
     for fault, found in read.items():
         for weeks in (4, 40):

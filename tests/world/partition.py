@@ -128,7 +128,7 @@ class Changelog:
         for key, value in self.tables["presence"].items():
             partition.event_ranges.load(key, value)
         for key, value in self.tables["published"].items():
-            partition.published.load(key, value)
+            partition.published.load_all([(key, value)])
         drained(partition.published.loading())
         for key, value in self.tables["corrections"].items():
             partition.corrections.load(key, value)

@@ -53,7 +53,8 @@ from tables.changelogged.checksum import taking_over
 from tables.changelogged.corrections import CorrectionTable
 from tables.changelogged.instants import InstantTable
 from tables.changelogged.piece_store import PieceStore
-from tables.changelogged.published import PublishedTable, Stands, cut_in
+from tables.changelogged.published import PublishedTable, Stands
+from tables.changelogged.published_key import cut_in
 from tables.partition.partition import Partition
 from tables.partition.tables import Carried
 
@@ -324,13 +325,15 @@ async def _load_published(
                 log.warning(text, number, store.disk_error, extra=extra)
                 store.discard()
                 return await _load_published(number, shared, None)
+            if table.began is not None:
+                # To make very much last at once would hold the loop.
+                await shared.turns.run(_RESTORING, table.storing())
     await shared.turns.run(_RESTORING, table.storing())
     return table
 
 
 def _load_records(table: PublishedTable, records: Iterable[LogRecord]) -> None:
-    for record in records:
-        table.load(record.key or b"", record.value)
+    table.load_all([(record.key or b"", record.value) for record in records])
 
 
 def _is_before(cut_ms: int, record: LogRecord) -> bool:

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from app.bounds.turns import STEP_ITEMS, drained
 from tables.changelogged.checksum import ChangelogSum
 from tables.changelogged.piece_store import PeriodKey, PiecesLost, PieceStore
-from tables.changelogged.published import PublishedTable, Stands, cut_in
+from tables.changelogged.published import PublishedTable, Stands
+from tables.changelogged.published_key import cut_in
 from tables.changelogged.published_period import PublishedCell, PublishedCellKey, PublishedPeriod
 from tests.world.profiles import examples
 
@@ -47,7 +48,7 @@ def opened(
     since_ms = -1 if table.began is None else table.began.cut_ms
     for key, value in changelog:
         if value is None or cut_in(key, value) >= since_ms:
-            table.load(key, value)
+            table.load_all([(key, value)])
     assert drained(table.loading())
     drained(table.storing())
     return table
@@ -319,11 +320,8 @@ def test_a_start_makes_local_disk_anew_by_steps(tmp_path: Path) -> None:
         table.put_cell(name, CELL, cell(0, 1))
     again = PublishedTable(store_in(tmp_path))
     for key, value in table.take_changes().items():
-        again.load(key, value)
-    # To put together, and to write.
-    assert sum(1 for _ in again.loading()) == len(names) // STEP_ITEMS + -(
-        -len(names) // STEP_ITEMS
-    )
+        again.load_all([(key, value)])
+    assert sum(1 for _ in again.loading()) == -(-len(names) // STEP_ITEMS)
     drained(again.storing())
     assert all(again.find(name) for name in names)
     again.close()
@@ -421,7 +419,7 @@ def test_what_local_disk_does_not_take_stays_in_memory(tmp_path: Path) -> None:
     assert not table.periods
     assert all(table.find(("s", week)) is not None for week in range(300))
     loading = PublishedTable(store)
-    loading.load(*changelog[0])
+    loading.load_all(changelog[:1])
     assert not drained(loading.loading())
     (tmp_path / "published").unlink()
     table.put_cell(("s", 300), CELL, cell(0, 300))
@@ -432,6 +430,18 @@ def test_what_local_disk_does_not_take_stays_in_memory(tmp_path: Path) -> None:
     assert again.sum == sum_of(changelog)
     assert all(again.find(("s", week)) is not None for week in range(301))
     again.close()
+
+
+def test_what_local_disk_does_not_make_last_stays_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = store_in(tmp_path)
+    table = PublishedTable(store)
+    table.put_completion(("s", 0), 0, 1)
+    monkeypatch.setattr(PieceStore, "commit", lambda *_: False)
+    flush(table, [])
+    store.discard()
+    assert table.find(("s", 0)) is not None
 
 
 def test_what_was_deleted_of_the_changelog_is_gone(tmp_path: Path) -> None:

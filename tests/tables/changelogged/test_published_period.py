@@ -86,7 +86,7 @@ def test_it_tells_the_same_after_any_revisions(
         later.put_cell(PERIOD, named(1), cell(1_000, 99))
         changes += later.take_changes().items()
         for key, packed_row in changes:
-            table.load(key, packed_row)
+            table.load_all([(key, packed_row)])
         assert drained(table.loading())
         table.periods.clear()
         plain.put(named(1), cell(1_000, 99))

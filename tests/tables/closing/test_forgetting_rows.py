@@ -15,7 +15,8 @@ from app.meter.usage import PresentedRow, Regrouping
 from app.runtime.topics.published_topic import put_again
 from tables.breakdown_fold import BreakdownFold
 from tables.changelogged.checkpoint import FORGETTING_VERSION
-from tables.changelogged.published import PublishedTable, cut_in
+from tables.changelogged.published import PublishedTable
+from tables.changelogged.published_key import cut_in
 from tables.changelogged.published_period import PublishedCell
 from tables.reading.tracing import verdict
 from tables.reading.usage import current_usage
@@ -244,7 +245,7 @@ def test_what_is_published_is_read_of_the_records_again_with_its_rows() -> None:
     assert found.sum == one.partition.published.sum
     loaded = PublishedTable()
     for key, value in found.take_changes().items():
-        loaded.load(key, value or b"")
+        loaded.load_all([(key, value or b"")])
     drained(loaded.loading())
     assert loaded.sum == found.sum
     vars(one.partition)["published"] = loaded
