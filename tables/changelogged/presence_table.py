@@ -22,6 +22,7 @@ from tables.changelogged.presence import (
     resting,
     touched_in,
 )
+from tables.changelogged.rest_names import RestNames
 from tables.changelogged.resting import Codes, RestingRanges
 
 _NO_CODES: Final[Mapping[str, EventRanges]] = MappingProxyType({})
@@ -54,6 +55,8 @@ class EventRangesTable:
         """`first_ms` of an entry before its first event."""
         self.rest: EventRanges | None = None
         """Common entry of all undefined names beyond `most_undefined`; None: there are none."""
+        self.rest_names = RestNames()
+        """Names that may have events noted in it."""
         self.codes = RestingRanges()
         self._names: dict[str, dict[str, array[int]]] = {}
         """Numbers of external subscriptions with events, by organization and code."""
@@ -91,14 +94,15 @@ class EventRangesTable:
         return entry
 
     def _awake(self, name: SubscriptionKey, code: str) -> EventRanges:
-        passed_over = self.passes_over(name, code)
-        if self.rest is not None and (passed_over or (*name, code) == REST):
+        if self.rest is not None and (*name, code) == REST:
             return self.rest
-        if not passed_over:
+        if not self.passes_over(name, code):
             return self._kept(name, code, is_counted=False)
-        entry = self.rest = self._begin_rest()
-        self.mark(REST, entry)
-        return entry
+        if self.rest is None:
+            self.rest = self._begin_rest()
+            self.mark(REST, self.rest)
+        self.rest_names.add(name, code)
+        return self.rest
 
     def _kept(self, name: SubscriptionKey, code: str, is_counted: bool) -> EventRanges:
         """Return the entry of a name that is kept one by one, made at its first event."""
@@ -287,6 +291,8 @@ class EventRangesTable:
         organization_id, external_id, code = interned(_decode_key(key))
         if (organization_id, external_id, code) == REST:
             self.rest, self._rest_value = EventRanges.unpacked(value), value
+            # Whose events it stands for is not written down: the first search learns it.
+            self.rest_names = RestNames(is_whole=False)
         else:
             codes = self.codes.awake((organization_id, external_id))
             self._keep(codes, code).written(code, resting(value))

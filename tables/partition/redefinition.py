@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 
 from app.bounds.turns import STEP_ITEMS, freeing
@@ -48,8 +48,13 @@ class Redefinition:
         self._routes = routes
         self._packing = packing
         self._redirection = redirection
-        self._searched_for = set[str | None]()
-        """Organizations with definitions that may be of names not kept one by one; None: all."""
+        self._searched_for = dict[str | None, int]()
+        """Organizations with definitions that may be of names not kept one by one; None: all.
+
+        With the number of the newest search that is asked for.
+        """
+        self._asked = 0
+        """Searches that were asked for."""
 
     def tell(self, impact: Impact, at_ms: int | None = None, until_ms: int | None = None) -> None:
         """Queue an applied definition; `renewing` looks at the subscriptions it concerns.
@@ -95,11 +100,8 @@ class Redefinition:
             if self._definitions.watches_before(NEVER_MS):
                 yield from self._watched(told, since_ms)
             yield from self._redirection.look_again()
-            if self._event_ranges.rest is not None:
-                defining = [each.impact for each in told if self._defines(each.impact)]
-                if defining:
-                    self._searched_for.update(impact.organization_id for impact in defining)
-                    yield Renewed(REST[:2], {REST}, False)
+            if self._event_ranges.rest is not None and self._asks_for_search(told):
+                yield Renewed(REST[:2], {REST}, False)
             if told[-1].at_ms > standing.looks_for_ms:
                 # One that came meanwhile has to wait, and what is of its millisecond with it.
                 return
@@ -185,34 +187,55 @@ class Redefinition:
         yield from freeing(seen)
         yield from freeing(left)
 
+    def _asks_for_search(self, told: Sequence[Told]) -> bool:
+        """Return whether names not kept one by one are to be searched for what was defined."""
+        defining = {each.impact.organization_id for each in told if self._defines(each.impact)}
+        if defining:
+            self._asked += 1
+            self._searched_for.update(dict.fromkeys(defining, self._asked))
+        elif self._event_ranges.rest_names.is_whole and not self._searched_for:
+            # None of them was of such a name, so no later search has to look for these.
+            self.note_searched(told[-1].at_ms, {})
+        return bool(defining)
+
     def _defines(self, impact: Impact) -> bool:
         """Return True if a definition may be the first of a name that events came for."""
         organization_id, definitions = impact.organization_id, self._definitions
         if organization_id is None:
             return True
-        searched_ms = self._checkpoint.searched_ms
+        searched_ms, rest_names = self._checkpoint.searched_ms, self._event_ranges.rest_names
         if impact.external_subscription_id is not None:
             name = (organization_id, impact.external_subscription_id)
-            return searched_ms <= definitions.named_since_ms(*name) < NEVER_MS
+            is_new = searched_ms <= definitions.named_since_ms(*name) < NEVER_MS
+            return is_new and rest_names.may_have(name)
         return any(
             searched_ms <= definitions.code_since_ms(organization_id, code) < NEVER_MS
+            and rest_names.may_have_code(organization_id, code)
             for code in impact.codes or ()
         )
 
     def is_searched_for(self, organization_id: str) -> bool:
         """Return True if an organization's definitions may be of names not kept one by one."""
-        return bool(self._searched_for & {organization_id, None})
+        return not self._searched_for.keys().isdisjoint((organization_id, None))
 
-    def searched_for(self) -> frozenset[str | None]:
-        """Return organizations whose definitions are looked for among names not kept one by one."""
-        return frozenset(self._searched_for)
+    def searched_for(self) -> dict[str | None, int]:
+        """Return organizations whose definitions are looked for among names not kept one by one.
+
+        Each with the number of the newest search that is asked for.
+        """
+        return dict(self._searched_for)
 
     def search_for_all(self) -> None:
         """Search for all after a restore: whose definitions were looked for is not written down."""
         if self._event_ranges.rest is not None:
-            self._searched_for.add(None)
+            self._searched_for.setdefault(None, self._asked)
 
-    def note_searched(self, defined_ms: int, organization_ids: frozenset[str | None]) -> None:
-        """Note that names not kept one by one were searched for what was defined until then."""
+    def note_searched(self, defined_ms: int, searched_for: Mapping[str | None, int]) -> None:
+        """Note that names not kept one by one were searched for what was defined until then.
+
+        `searched_for`: as it was when the search began. What was asked for since is still to come.
+        """
         self._checkpoint.searched_ms = max(self._checkpoint.searched_ms, defined_ms)
-        self._searched_for -= organization_ids
+        for organization_id, asked in searched_for.items():
+            if self._searched_for.get(organization_id) == asked:
+                del self._searched_for[organization_id]

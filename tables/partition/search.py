@@ -62,12 +62,21 @@ class Search:
                 yield meter_key
 
     def _is_sought(self, meter_key: MeterKey) -> bool:
-        """Return whether some of its events may be noted with the rest only."""
+        """Return whether some of its events may be noted with the rest only.
+
+        Whoever is defined later is to be known by then.
+        """
         event_ranges, (first_ms, last_ms) = self._partition.event_ranges, self._defined_ms
-        if not first_ms <= self._partition.definitions.known_since_ms(*meter_key) <= last_ms:
+        known_ms = self._partition.definitions.known_since_ms(*meter_key)
+        rest_names = event_ranges.rest_names
+        if known_ms < first_ms or (known_ms > last_ms and rest_names.is_whole):
             return False
         entry, rest = event_ranges.find(meter_key[:2], meter_key[2]), event_ranges.rest
-        return entry is None or (rest is not None and not entry.begins_before(rest))
+        may_rest = entry is None or (rest is not None and not entry.begins_before(rest))
+        if may_rest and known_ms > last_ms:
+            rest_names.add(meter_key[:2], meter_key[2])
+            return False
+        return may_rest
 
     def keep(self) -> set[SubscriptionKey]:
         """Keep what was found by itself; return names that corrections are about."""
@@ -78,5 +87,6 @@ class Search:
                 entry.merge(partition.event_ranges.rest)
             if partition.corrections.touches((org, external_id)):
                 recorrected.add((org, external_id))
+        partition.event_ranges.rest_names.note_whole()
         partition.redefinition.note_searched(self._defined_ms[1], self._searched_for)
         return recorrected

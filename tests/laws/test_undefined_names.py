@@ -202,6 +202,74 @@ def test_a_search_is_for_what_is_defined_since() -> None:
     assert list(worker.partition.event_ranges.codes) == [(ORG, "sub")]
 
 
+def _told_of_nobody(worker: Worker) -> list[set[MeterKey]]:
+    """Have what is to be refolded listed, not done, after events of undefined names."""
+    worker.append(START_MS - HOUR_MS, commands.set_settings(SETTINGS))
+    worker.append(START_MS - HOUR_MS, commands.upsert_customer(ORG, {"external_id": "customer"}))
+    worker.append(START_MS - HOUR_MS, commands.create_plan(ORG, plan_body([])))
+    worker.append(START_MS - HOUR_MS, commands.create_billable_metric(ORG, metric_body("count")))
+    for number, external_id in enumerate(["sub", "sub-2"]):
+        one = event("count", f"t{number}", START_MS, external_id)
+        worker.deliver([Arrival(one, ORG, START_MS + number, 0, number, 0)])
+    return _listing(worker)
+
+
+def _listing(worker: Worker) -> list[set[MeterKey]]:
+    asked: list[set[MeterKey]] = []
+    worker.refold = lambda keys, **_: asked.append(set(keys))  # type: ignore[method-assign]
+    return asked
+
+
+def _subscribe(worker: Worker, at_ms: int, external_id: str) -> None:
+    worker.append(
+        at_ms, commands.create_subscription(ORG, subscription_body(external_id=external_id))
+    )
+
+
+def test_a_definition_of_no_such_name_asks_for_no_search() -> None:
+    worker, at_ms = Worker(0), START_MS + HOUR_MS
+    asked = _told_of_nobody(worker)
+    _subscribe(worker, at_ms, "sub-3")
+    worker.append(at_ms, commands.create_billable_metric(ORG, metric_body("sum")))
+    worker.append(at_ms + 1, commands.create_billable_metric("other", metric_body("count")))
+    assert not any(asked)
+    assert worker.partition.checkpoint.searched_ms == at_ms + 1, "no search has to look for these"
+    _subscribe(worker, at_ms + 2, "sub")
+    assert asked[-1] == {REST}
+
+
+def test_after_a_restart_one_search_tells_who_has_such_events() -> None:
+    worker, at_ms = Worker(0), START_MS + HOUR_MS
+    _told_of_nobody(worker)
+    worker.restart()
+    asked = _listing(worker)
+    _subscribe(worker, at_ms, "sub-3")
+    assert asked == [{REST}], "it is not written down"
+    del worker.refold
+    worker.refold({REST})
+    asked = _listing(worker)
+    _subscribe(worker, at_ms + 1, "sub-4")
+    assert not any(asked)
+    _subscribe(worker, at_ms + 2, "sub")
+    assert asked[-1] == {REST}
+
+
+def test_what_is_asked_for_while_a_search_goes_on_is_not_forgotten() -> None:
+    worker, at_ms = Worker(0), START_MS + HOUR_MS
+    _told_of_nobody(worker)
+    _subscribe(worker, at_ms, "sub")
+    job = Refold(worker.partition, {REST})
+    _subscribe(worker, at_ms + 1, "sub-2")
+    job.feed(worker.arrived())
+    assert job.swap()
+    assert worker.partition.redefinition.is_searched_for(ORG)
+    _subscribe(worker, at_ms + 2, "sub-3")
+    del worker.refold
+    worker.refold({REST})
+    assert {*worker.partition.event_ranges.codes} == {(ORG, "sub"), (ORG, "sub-2")}
+    assert not worker.partition.redefinition.is_searched_for(ORG)
+
+
 def test_an_event_that_was_refused_names_nothing() -> None:
     worker = Worker(0)
     implicit = SettingsRecord(close_grid_s=60, revise_every_s=3600, implicit_plan=True)

@@ -4632,9 +4632,25 @@ BUGS = (
     Bug(
         "undefined-names-not-looked-for",
         "tables/partition/redefinition.py",
-        "return searched_ms <= definitions.named_since_ms(*name) < NEVER_MS",
+        "return is_new and rest_names.may_have(name)",
         "return False",
         "tests/laws/test_undefined_names.py::test_a_search_is_for_what_is_defined_since",
+    ),
+    Bug(
+        "search-asked-for-meanwhile-forgotten",
+        "tables/partition/redefinition.py",
+        "if self._searched_for.get(organization_id) == asked:",
+        "if organization_id in self._searched_for:",
+        "tests/laws/test_undefined_names.py"
+        "::test_what_is_asked_for_while_a_search_goes_on_is_not_forgotten",
+    ),
+    Bug(
+        "search-learns-nobody",
+        "tables/partition/search.py",
+        "            rest_names.add(meter_key[:2], meter_key[2])\n",
+        "",
+        "tests/laws/test_undefined_names.py"
+        "::test_after_a_restart_one_search_tells_who_has_such_events",
     ),
     Bug(
         "set-aside-not-foreseen",
