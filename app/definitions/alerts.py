@@ -117,12 +117,18 @@ def delete(definitions: Definitions, command: Command, now_ms: int) -> Decision 
     return Decision(found, _impact(definitions, (found,)), (Deletion(found),))
 
 
-def delete_all(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+def delete_all(
+    definitions: Definitions, command: Command, now_ms: int
+) -> Steps[Decision | Rejected]:
     """End all alerts of a subscription."""
     subscription = _subscription(definitions, command, now_ms)
     if subscription is None:
         return not_found("subscription")
-    gone = list(definitions.alerts.of(_name_of(subscription)))
+    gone: list[Alert] = []
+    for alert in definitions.alerts.of(_name_of(subscription)):
+        gone.append(alert)
+        if len(gone) % STEP_ITEMS == 0:
+            yield
     impact = _impact(definitions, gone) if gone else None
     return Decision(None, impact, tuple(map(Deletion, gone)))
 
@@ -267,7 +273,7 @@ def _metric_id(definitions: Definitions, organization_id: str, body: Body) -> st
 
 def _impact(definitions: Definitions, alerts: Sequence[Alert]) -> Impact:
     """Return what asks for figures at grid cuts from here on, or does no more."""
-    metrics = (definitions.metric_by_id(alert.metric_id) for alert in alerts)
+    metrics = map(definitions.metric_by_id, {alert.metric_id for alert in alerts})
     codes = frozenset(metric.code for metric in metrics if metric is not None)
     first = alerts[0]
     return Impact(first.organization_id, first.external_subscription_id, codes)

@@ -26,6 +26,7 @@ from app.definitions import (
 )
 from app.definitions.command import Command, UnreadableCommand
 from app.definitions.decision import Change, Decision, Deletion, MalformedPayload
+from app.definitions.indexes.alerts import PromisedEnds
 from app.definitions.indexes.coded import PromisedPlans
 from app.definitions.model import (
     Alert,
@@ -139,24 +140,26 @@ def applying(
     definitions.begin(offset)
     decision = yield from _deciding(definitions, command, now_ms)
     changes: Sequence[Change] = ()
-    promised: PromisedPlans | None = None
+    promised: tuple[PromisedPlans, PromisedEnds] | None = None
     if isinstance(decision, Decision):
         changes = decision.changes
         # Nearly always a step takes them all.
         if len(changes) > STEP_ITEMS:
-            promised = PromisedPlans(Coming(now_ms, offset))
-            changes = yield from _promising(definitions, changes, promised)
+            coming = Coming(now_ms, offset)
+            promised = PromisedPlans(coming), PromisedEnds(coming)
+            changes = yield from _promising(definitions, changes, *promised)
     # All that follows is one step.
     definitions.pass_over(now_ms, offset)
     definitions.records.commit(now_ms, offset)
     if isinstance(decision, Rejected):
         return decision
     if promised is not None:
-        promised.coming.is_here = True
+        promised[0].coming.is_here = True
     for change in changes:
         commit(definitions, change, now_ms, offset)
     if promised is not None:
-        definitions.plan_index.commit_promised(promised)
+        definitions.plan_index.commit_promised(promised[0])
+        definitions.alerts.commit_promised(promised[1])
     return Applied(command.type, decision.object, decision.impact)
 
 
@@ -236,6 +239,7 @@ def _promising(
     definitions: Definitions,
     changes: Sequence[Change],
     promised: PromisedPlans,
+    ends: PromisedEnds,
 ) -> Steps[Sequence[Change]]:
     """Promise what can be promised; return the rest, which is committed at once: never much."""
     others: list[Change] = []
@@ -249,6 +253,8 @@ def _promising(
                 pass
             case Deletion(Plan() as gone) if plans.promise_deletion(gone, promised):
                 pass
+            case Deletion(Alert() as alert):
+                definitions.alerts.promise_deletion(alert, ends)
             case _:
                 others.append(change)
         items += 1 + _charges_in(change)

@@ -147,6 +147,27 @@ def touch_of_deleted_alerts(times: int) -> Spent:
     return world.spent([partial(world.fold, [each]) for each in events])
 
 
+def touch_beside_alerts(alerts: int) -> Spent:
+    """Fold the first event of a subscription with so many alerts, each on a metric of its own."""
+    world = World(TIMES)
+    for number in range(alerts):
+        metric = {"name": "n", "code": f"alerted{number}", "aggregation_type": "count_agg"}
+        world.apply(commands.create_billable_metric(ORG, metric))
+    asked = [
+        {
+            "alert_type": "billable_metric_current_usage_units",
+            "code": f"a{number}",
+            "billable_metric_code": f"alerted{number}",
+            "thresholds": [{"value": "1"}],
+        }
+        for number in range(alerts)
+    ]
+    for number in range(TIMES):
+        world.apply(commands.create_alerts(ORG, name_of(number)[1], asked))
+    events = [world.event(number) for number in range(TIMES)]
+    return world.spent([partial(world.fold, [each]) for each in events])
+
+
 def alert_of_one_cut(times: int) -> Spent:
     """Make an alert and delete it, after so many others that no grid cut was between."""
     world = World(TIMES)

@@ -371,6 +371,7 @@ ROWS = tuple(
             Row("flush of one cell", "pairs", SUBSCRIPTIONS, flush),
             # From the second year on its periods are found by arithmetic: 1,000 steps more.
             Row("first touch, new", "months of age", MONTHS, first_touch),
+            Row("… beside alerts", "on other metrics", OFTENER, past.touch_beside_alerts),
             Row("… redefined since", "months of age", MONTHS, first_touch_redefined, 1.7),
             *(
                 Row(

@@ -7099,6 +7099,22 @@ BUGS = (
         "::test_those_deleted_since_the_last_cut_are_not_looked_at",
     ),
     Bug(
+        "alerts-on-other-metrics-are-looked-at",
+        "app/definitions/indexes/alerts.py",
+        "return self._on_metric(name, metric_id)",
+        "return self._places(name, NEVER_MS)",
+        "tests/app/definitions/indexes/test_alerts.py"
+        "::test_those_on_other_metrics_are_not_looked_at",
+    ),
+    Bug(
+        "all-alerts-end-in-one-step",
+        "app/definitions/log.py",
+        "definitions.alerts.promise_deletion(alert, ends)",
+        "others.append(change)",
+        "tests/app/definitions/test_at_once.py"
+        "::test_its_last_step_is_no_longer_for_more_of_them[alerts]",
+    ),
+    Bug(
         "an-alert-turned-to-another-metric-asks-of-the-first-no-more",
         "app/definitions/indexes/alerts.py",
         "if before is not None and before.metric_id != alert.metric_id:",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
-from dataclasses import dataclass
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Final
 
@@ -19,12 +19,23 @@ from app.definitions.indexes.packed import PackedVersions
 from app.definitions.indexes.rows import Keep
 from app.definitions.model import Alert
 from app.definitions.timeline import NEVER_MS
-from app.definitions.versions import Versions
+from app.definitions.versions import Coming, Versions
 
 _PLACE, _SINCE_MS, _SUBJECT, _GONE_MS = range(4)
 """Columns of what has ended: which alert asked, since when, of what, and until when."""
 _COLUMNS: Final = 4
 _NONE: Final = np.empty((0, _COLUMNS), np.int64)
+_FEW: Final = 8
+"""How many of one name are all looked at, whatever metric is asked for."""
+
+
+class PromisedEnds:
+    """The end of all alerts of a name by one record: promised in small steps, in force at once."""
+
+    def __init__(self, coming: Coming):
+        self.coming = coming
+        self.rows: dict[CodeKey, array[int]] = {}
+        """By organization and external subscription id, what `AlertIndex.ended` will have more."""
 
 
 @dataclass(init=False)
@@ -44,6 +55,10 @@ class AlertIndex(Index):
     """
     left: MutableMapping[CodeKey, array[int]]
     """By the same, where any has such a row: places of those in force, in order."""
+    many: MutableMapping[CodeKey, int] = field(compare=False)
+    """Names that have or had more than a few, each with a place before which all are deleted."""
+    on_metric: MutableMapping[tuple[CodeKey, int], array[int]] = field(compare=False)
+    """By these and the number of a metric: places of those in force on it from there, in order."""
     organizations: MutableMapping[str, None]
     """Organizations that have or had any."""
     metrics: MutableMapping[str, int]
@@ -57,6 +72,7 @@ class AlertIndex(Index):
         name_of = attrgetter("organization_id", "external_subscription_id")
         self.versions, self.by_name = packed, Names(packed, name_of, form.external_name)
         self.ended, self.left = {}, {}
+        self.many, self.on_metric = {}, {}
         self.organizations, self.metrics, self.first_ms = {}, {}, NEVER_MS
 
     def has_any(self, name: CodeKey) -> bool:
@@ -95,7 +111,7 @@ class AlertIndex(Index):
         `alike_until`: until when all who ask no more from a time on count as one: the first of
         them stands for all.
         """
-        for versions in self.by_name.at(name, self.versions, self._places(name, NEVER_MS)):
+        for versions in self.by_name.at(name, self.versions, self._places_on(name, metric_id)):
             alert = versions.at()
             if alert is None or alert.metric_id != metric_id or of_life > alert.is_of_life:
                 continue
@@ -139,10 +155,16 @@ class AlertIndex(Index):
             if name in self.ended:
                 self.left.setdefault(name, array("I")).append(place)
             self.first_ms = min(self.first_ms, now_ms)
+            if name in self.many:
+                self._put_on(name, place, alert.metric_id)
+            elif place >= _FEW:
+                self._note_many(name)
         else:
             before = versions.at()
             if before is not None and before.metric_id != alert.metric_id:
-                self._end(name, versions, before, now_ms)
+                place = self._end(name, versions, before, now_ms)
+                if name in self.many:
+                    self._put_on(name, place, alert.metric_id)
             versions.push(now_ms, offset, alert)
             # What is kept packed is packed anew.
             self.versions[identity] = versions
@@ -156,24 +178,80 @@ class AlertIndex(Index):
         place = self._end(name, versions, alert, now_ms)
         versions.push(now_ms, offset, None)
         self.versions[identity] = versions
-        self.left[name].remove(place)
-        if not self.left[name]:
+        left = self.left[name]
+        del left[bisect_left(left, place)]
+        if not left:
             del self.left[name]
+
+    def promise_deletion(self, alert: Alert, promised: PromisedEnds) -> None:
+        """Promise the end of one of those that end together, which are all of a name."""
+        identity, name = alert.id, (alert.organization_id, alert.external_subscription_id)
+        versions = self.versions[identity]
+        row = self._row(name, versions, alert, promised.coming.append_time_ms)
+        promised.rows.setdefault(name, array("q")).extend(row)
+        versions.promise(promised.coming, None)
+        self.versions[identity] = versions
+
+    def commit_promised(self, promised: PromisedEnds) -> None:
+        """Note that a name has none any more, once all that was promised is in force."""
+        for name, rows in promised.rows.items():
+            self._note_ended(name, rows)
+            del self.left[name]
+            if name in self.many:
+                self.many[name] = self.by_name.count(name)
 
     def _end(self, name: CodeKey, versions: Versions[Alert], alert: Alert, now_ms: int) -> int:
         """Note that an alert asks no more of its metric; return its place."""
+        place, *_ = row = self._row(name, versions, alert, now_ms)
+        self._note_ended(name, row)
+        if name in self.many:
+            on_metric = self.on_metric[name, self._number_of(alert.metric_id)]
+            del on_metric[bisect_left(on_metric, place)]
+        return place
+
+    def _row(
+        self, name: CodeKey, versions: Versions[Alert], alert: Alert, now_ms: int
+    ) -> tuple[int, int, int, int]:
+        """Return what is known of an alert that asks no more of its metric from now on."""
+        subject = _subject(self._number_of(alert.metric_id), of_life=alert.is_of_life)
         place = self.by_name.place_of(name, alert.id)
+        return place, _on_it_since(versions, alert), subject, now_ms
+
+    def _note_ended(self, name: CodeKey, rows: Iterable[int]) -> None:
         if name not in self.ended:
             self.left[name] = array("I", range(self.by_name.count(name)))
-        subject = _subject(self._number_of(alert.metric_id), of_life=alert.is_of_life)
-        row = place, _on_it_since(versions, alert), subject, now_ms
-        self.ended.setdefault(name, array("q")).extend(row)
-        return place
+        self.ended.setdefault(name, array("q")).extend(rows)
+
+    def _note_many(self, name: CodeKey) -> None:
+        """Find those of a name by their metrics from here on."""
+        self.many[name] = 0
+        places = self._places(name, NEVER_MS) or range(self.by_name.count(name))
+        found = zip(places, self.by_name.at(name, self.versions, places), strict=True)
+        for place, versions in found:
+            if (alert := versions.at()) is not None:
+                self._put_on(name, place, alert.metric_id)
+
+    def _put_on(self, name: CodeKey, place: int, metric_id: str) -> None:
+        """Find one of a name with many by its metric."""
+        there = array("I", self._on_metric(name, metric_id))
+        insort(there, place)
+        self.on_metric[name, self._number_of(metric_id)] = there
+
+    def _on_metric(self, name: CodeKey, metric_id: str) -> Sequence[int]:
+        """Return the places of those of a name with many that are on a metric."""
+        places = self.on_metric.get((name, self.metrics.get(metric_id, -1)), array("I"))
+        return places[bisect_left(places, self.many[name]) :]
 
     def _number_of(self, metric_id: str) -> int:
         if metric_id not in self.metrics:
             self.metrics[metric_id] = len(self.metrics)
         return self.metrics[metric_id]
+
+    def _places_on(self, name: CodeKey, metric_id: str) -> Sequence[int] | None:
+        """Return places, with those of all in force on a metric; None: all places."""
+        if name in self.many:
+            return self._on_metric(name, metric_id)
+        return self._places(name, NEVER_MS)
 
     def _places(self, name: CodeKey, at_ms: int) -> Sequence[int] | None:
         """Return the places of all that are in force, or were at a time; None: all places."""

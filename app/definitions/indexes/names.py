@@ -74,10 +74,13 @@ class Names(Index, Generic[D]):
     def at(
         self, name: CodeKey, versions: Mapping[str, Versions[D]], places: Sequence[int] | None
     ) -> Iterator[Versions[D]]:
-        """Yield those at some places of a name, of these versions by id; None: at all places."""
+        """Yield those at some places of a name, of these versions by id; None: at all places.
+
+        Those that the name has now, though more come meanwhile, or some of them end.
+        """
         numbers, own = self._numbers(name), self._own.get(name, ())
         packed, known = self._packed, len(numbers)
-        for place in range(known + len(own)) if places is None else places:
+        for place in range(known + len(own)) if places is None else places[:]:
             if place >= known:
                 yield versions[own[place - known]]
             elif self._branched is None:

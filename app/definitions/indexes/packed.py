@@ -17,7 +17,7 @@ from app.definitions.versions import Coming, Versions
 K = TypeVar("K", bound=Hashable)
 
 _Rest: TypeAlias = bytes | tuple[bytes, Coming, bytes] | Versions[D]
-"""Versions; or versions, and one more that is promised; or many versions as they are."""
+"""Versions; or versions, and one more that is promised (empty: an end); or many as they are."""
 
 _MOST_PACKED: Final = 4
 """Each change packs all versions anew, so what changes often is left as it is."""
@@ -212,13 +212,12 @@ class PackedVersions(MutableMapping[K, Versions[D]], Generic[K, D]):
             return row
         coming, one = promised
         if one is None:
-            return versions
+            return row, coming, b""
         return row, coming, self._form.packed(coming.append_time_ms, coming.offset, one)
 
     def _promised(self, number: int, row: bytes, coming: Coming, promised: bytes) -> Versions[D]:
-        versions, one = self._form.unpacked(row), self._form.unpacked(promised).only()
-        if one is not None:
-            versions.promise(coming, one)
+        versions = self._form.unpacked(row)
+        versions.promise(coming, self._form.unpacked(promised).only() if promised else None)
         if coming.is_here:
             self._replace(number, self._packed(versions))
         return versions

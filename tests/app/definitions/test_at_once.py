@@ -60,10 +60,13 @@ OF_PLANS: dict[str, Callable[[], Command]] = {
     "charges": lambda: commands.delete_billable_metric(ORG, "storage"),
 }
 """What changes all plans that use a metric."""
-COMMANDS |= OF_FAMILY | OF_PLANS
+OF_ALERTS: dict[str, Callable[[], Command]] = {"alerts": lambda: commands.delete_alerts(ORG, "sub")}
+COMMANDS |= OF_FAMILY | OF_PLANS | OF_ALERTS
 
 
 def log_for(kind: str, count: int = MANY) -> Log:
+    if kind in OF_ALERTS:
+        return alerts_log(count)
     if kind in OF_PLANS:
         return plans_log(count)
     return family_log(count) if kind in OF_FAMILY else full_log(count)
@@ -77,6 +80,22 @@ def plans_log(count: int) -> Log:
     charge = bodies.charge(billable_metric_code="storage", filters=filters)
     for code in ("dear", "cheap", *map(str, range(count))):
         log.plan(code, charges=[charge])
+    return log.at(CHANGED)
+
+
+def alerts_log(count: int) -> Log:
+    """Alerts of one subscription, each on a metric of its own."""
+    log = Log()
+    for code in ("dear", "cheap"):
+        log.plan(code, charges=[])
+    log.subscribe(external_id="sub", plan_code="dear")
+    alerts = []
+    for number in range(count):
+        log.metric(f"m{number}")
+        body = {"alert_type": "billable_metric_current_usage_units", "code": f"a{number}"}
+        body["billable_metric_code"] = f"m{number}"
+        alerts.append({**body, "thresholds": [{"value": "1"}]})
+    log.accept(commands.create_alerts(ORG, "sub", alerts))
     return log.at(CHANGED)
 
 

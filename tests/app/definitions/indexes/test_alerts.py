@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from app.definitions.alerts import TYPES
-from app.definitions.indexes.alerts import AlertIndex
+from app.definitions.indexes.alerts import AlertIndex, PromisedEnds
 from app.definitions.indexes.forms import AlertForm
 from app.definitions.indexes.index import CodeKey
 from app.definitions.indexes.packed import PackedVersions, with_numbers
 from app.definitions.model import Alert, AlertThreshold
 from app.definitions.timeline import NEVER_MS
-from app.definitions.versions import Versions
+from app.definitions.versions import Coming, Versions
 from tables.cells.grids import decided_until, grid_cut, same_cut_until
 from tables.cells.watch import stretches_of
 
@@ -86,6 +86,29 @@ def test_those_deleted_since_the_last_cut_are_not_looked_at(looked: list[int]) -
     assert list(asked) == [(1, NEVER_MS), (2, 3)]
     assert [each.id for each in index.of(NAME, 1)] == ["stays"]
     assert set(looked) == {0}
+
+
+def test_those_on_other_metrics_are_not_looked_at(looked: list[int]) -> None:
+    """A route asks for one metric, and a subscription may have an alert on each of a thousand."""
+    index = AlertIndex()
+    for number in range(MANY):
+        index.commit(replace(alert(f"a{number}"), metric_id=f"m{number % 100}"), number, number)
+    moved = replace(alert("a7"), metric_id="m8")
+    index.commit(moved, MANY, MANY)
+    index.commit_deletion(replace(alert("a108"), metric_id="m8"), MANY + 1, MANY + 1)
+    looked.clear()
+    assert list(index.asking(NAME, "m8", None, MANY + 1)) == [(MANY, NEVER_MS), (8, NEVER_MS)]
+    # Whose name it is tells the first one.
+    assert set(looked) <= {0, 7, 8}
+    promised = PromisedEnds(Coming(MANY + 2, MANY + 2))
+    for each in list(index.of(NAME)):
+        index.promise_deletion(each, promised)
+    promised.coming.is_here = True
+    index.commit_promised(promised)
+    index.commit(replace(alert("anew"), metric_id="m8"), MANY + 3, MANY + 3)
+    looked.clear()
+    assert list(index.asking(NAME, "m8", None, MANY + 2)) == [(MANY + 3, NEVER_MS)]
+    assert set(looked) <= {0, MANY}
 
 
 def test_each_rests_packed_and_comes_back_as_it_was() -> None:
@@ -158,6 +181,13 @@ def same_is_watched(index: AlertIndex, now_ms: int) -> None:
 def test_they_are_what_all_that_ever_were_tell(
     changes: list[tuple[int, int, int]],
 ) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        # Some of them are many.
+        patch.setattr("app.definitions.indexes.alerts._FEW", len(changes) % 4)
+        they_are_what_all_tell(changes)
+
+
+def they_are_what_all_tell(changes: list[tuple[int, int, int]]) -> None:
     index, now_ms, last_ms = AlertIndex(), 0, dict[CodeKey, int]()
     for number, (of, deletes, after_ms) in enumerate(changes):
         now_ms += after_ms
