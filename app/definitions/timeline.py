@@ -9,15 +9,17 @@ It has over 500 lines: what finds periods by arithmetic is the other way round o
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import count
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from app.billing_periods.grid import PeriodGrid
 from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.model import ClosingReason, Subscription
+
+T = TypeVar("T")
 
 NEVER_MS = 1 << 62
 """Later than any instant: the due time of a period that is never published."""
@@ -194,6 +196,7 @@ class Timeline:
         "_begun",
         "_due",
         "_due_before",
+        "_kept",
         "_last",
         "_opening",
         "_recent",
@@ -209,6 +212,8 @@ class Timeline:
         """False for the implicit plan: its periods are never due."""
         self.lasting = _lasting_in(terms)
         """The only terms, if nothing changed since it was made and nothing ends it; else None."""
+        self._kept: dict[str, tuple[object, Sequence[Any]]] | None = None
+        """By name, what somebody made of its periods, and by what; None: nothing is kept."""
         self._begun: _Stretch | None = None
         """Periods from the first one on; None: nobody asked for what `_running_at` cannot tell."""
         if fixed_ms is not None:
@@ -420,6 +425,20 @@ class Timeline:
             return iter(self)
         periods = _periods(self.terms, alike_until_ms=alike_until_ms)
         return (period for _, period in periods)
+
+    def kept(self, name: str, by: object, make: Callable[[], Sequence[T]]) -> Sequence[T]:
+        """Return what is made of all periods, kept under a name if nothing comes after them.
+
+        `by`: what makes it; another one makes it again.
+        """
+        if self.over_ms >= NEVER_MS:
+            return make()
+        if self._kept is None:
+            self._kept = {}
+        known = self._kept.get(name)
+        if known is None or known[0] is not by:
+            known = self._kept[name] = by, make()
+        return known[1]
 
     def open_after(self, at_ms: int, start_ms: int) -> Iterator[Period]:
         """Yield periods that start at or after `start_ms`, in order.

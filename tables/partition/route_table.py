@@ -278,7 +278,7 @@ class RouteTable:
         organization_id = impact.organization_id
         if organization_id is not None and impact.external_subscription_id is not None:
             name = (organization_id, impact.external_subscription_id)
-            self.timelines.forget(name)
+            self.timelines.tell(name)
             self.drop_unused(name)
         else:
             self.outdate(organization_id)

@@ -46,6 +46,8 @@ class TimelineTable:
         """Timelines last made as of a time: ((name, that time, definitions offset), timelines)."""
         self._latest: tuple[tuple[SubscriptionKey, int] | None, int, Timelines] = (None, 0, [])
         """Timelines last made of some: ((name, definitions offset), place of the first, them)."""
+        self._told: set[SubscriptionKey] = set()
+        """Names of whom a definition was told since theirs were made."""
         self._outdated = 0
         self._old: dict[str | None, int] = {}
         """By organization (None: all), `_outdated` at its last change; older ones are stale."""
@@ -53,14 +55,16 @@ class TimelineTable:
     def of(self, name: SubscriptionKey, until_ms: int | None = None) -> Timelines:
         """Return timelines under all definitions, or under those appended up to a time."""
         before: Timelines = []
+        stands = False
         if until_ms is None:
             made = self._made.get(name)
             if made is not None:
                 made_at, before = made
-                if made_at == self._outdated:
-                    return before
                 old = self._old
-                if made_at >= max(old.get(name[0], 0), old.get(None, 0)):
+                stands = made_at == self._outdated or made_at >= max(
+                    old.get(name[0], 0), old.get(None, 0)
+                )
+                if stands and name not in self._told:
                     return before
         stood, standing = self._stood
         if stood is not None and stood[0] == name:
@@ -71,9 +75,10 @@ class TimelineTable:
         if not subscriptions:
             # Keep no entry: there may be any number of names that nothing defines.
             return []
-        timelines = self._timelines_of(subscriptions, before, until_ms)
+        timelines = self._timelines_of(subscriptions, before, until_ms, stands=stands)
         if until_ms is None:
             self._made[name] = self._outdated, timelines
+            self._told.discard(name)
             self._at_hand.note(name)
         else:
             self._stood = (name, until_ms, self._definitions.offset), timelines
@@ -84,13 +89,21 @@ class TimelineTable:
         subscriptions: Iterable[Versions[Subscription]],
         before: Timelines,
         until_ms: int | None = None,
+        *,
+        stands: bool = False,
     ) -> Timelines:
-        """Make timelines of subscriptions; `before`: some of them, under other definitions."""
+        """Make timelines of subscriptions; `before`: some of them, under other definitions.
+
+        `stands`: others than of these subscriptions changed nothing.
+        """
         known = {id(each): timeline for each, timeline in before} if before else {}
         timelines = []
         for subscription in subscriptions:
             if _counts(subscription, until_ms):
                 earlier = known.get(id(subscription))
+                if stands and earlier is not None and _is_over_like(earlier, subscription):
+                    timelines.append((subscription, earlier))
+                    continue
                 args = subscription, until_ms, earlier, self._common
                 timelines.append((subscription, subscription_timeline(self._definitions, *args)))
         return timelines
@@ -226,9 +239,15 @@ class TimelineTable:
             return None
         return shared.timeline
 
+    def tell(self, name: SubscriptionKey) -> None:
+        """Outdate the timelines of an external subscription, but of those that ended before."""
+        if name in self._made:
+            self._told.add(name)
+
     def lend(self, name: SubscriptionKey, timelines: Timelines) -> None:
         """Take over timelines that were made elsewhere, under the same definitions."""
         self._made[name] = self._outdated, timelines
+        self._told.discard(name)
 
     def period_at(
         self, name: SubscriptionKey, timestamp_ms: int, until_ms: int | None = None
@@ -275,6 +294,8 @@ class TimelineTable:
     def _is_fresh(self, name: SubscriptionKey) -> bool:
         """Return whether timelines are at hand, and nothing outdated them."""
         made, old = self._made.get(name), self._old
+        if name in self._told:
+            return False
         return made is not None and made[0] >= max(old.get(name[0], 0), old.get(None, 0))
 
     def outdate(self, organization_id: str | None) -> None:
@@ -285,8 +306,15 @@ class TimelineTable:
     def forget(self, name: SubscriptionKey) -> None:
         """Drop the timelines of an external subscription; the next look-up makes them again."""
         self._made.pop(name, None)
+        self._told.discard(name)
         self._running.pop(name, None)
         self._open.pop(name, None)
+
+
+def _is_over_like(timeline: Timeline, subscription: Versions[Subscription]) -> bool:
+    """Return whether a timeline is of one that ended, and of its newest version."""
+    terms = timeline.terms
+    return timeline.over_ms < NEVER_MS and terms[-1].subscription is subscription.at()
 
 
 def _over_ms(one: tuple[Versions[Subscription], Timeline]) -> int:

@@ -2,10 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence, Set
 
-from app.definitions.timeline import Period, ceil_to
+from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
 from tables.cells.cell import Span
+from tables.cells.keys import SpanKey
+
+
+def differ_ms(some: Iterable[Timeline], others: Iterable[Timeline]) -> Mapping[str, int]:
+    """Return by subscription when the first period is fixed that may be another in other timelines.
+
+    Of a subscription that is not named here any of them may.
+    """
+    known = {each.terms[-1].subscription.id: each for each in others if each.terms}
+    found: dict[str, int] = {}
+    for each in some:
+        if each.terms and (identity := each.terms[-1].subscription.id) in known:
+            other = known[identity]
+            found[identity] = NEVER_MS if each is other else each.differs_ms(other)
+    return found
+
+
+def since_in(timeline: Timeline, since_ms: Mapping[str, int]) -> int:
+    """Return from when on periods of a timeline are looked at, of what `differ_ms` says."""
+    terms = timeline.terms
+    return since_ms.get(terms[-1].subscription.id, -NEVER_MS) if terms else -NEVER_MS
+
+
+def same_in(some: Iterable[Span], others: Sequence[Span]) -> Set[SpanKey]:
+    """Return which spans are made of the same in both, as those of most that ended are."""
+    known = {span.key: span for span in others}
+    return {
+        span.key
+        for span in some
+        if span.watch is None
+        and (other := known.get(span.key)) is not None
+        and other.watch is None
+        and other.timeline is span.timeline
+        and other.fold is span.fold
+        and other.end_ms == span.end_ms
+    }
 
 
 def led(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from app.definitions.input_limits import InputLimits
@@ -85,7 +86,7 @@ def plan_spans(
     charges = folds.of_code(definitions, newest.plan_id, plan, code, until_ms, history)
     shared = None if share is None else share()
     runs = None if shared is None else charges.runs_as_others(shared)
-    for charge_id, fold, start_ms, end_ms in charges.runs(timeline) if runs is None else runs:
+    for charge_id, fold, start_ms, end_ms in charges.runs_kept(timeline) if runs is None else runs:
         planned.append(SpanPlan(SpanKey(newest.id, charge_id, start_ms), fold, timeline, end_ms))
     return planned
 
@@ -163,6 +164,10 @@ class CodeCharges:
         """By version, timezone, whether days are told, and the history records that cover it."""
         self._of_shared: dict[int, tuple[Timeline, tuple[Run, ...]]] = {}
         """By identity of a timeline that many share, that and its runs."""
+
+    def runs_kept(self, timeline: Timeline) -> Sequence[Run]:
+        """Return the runs of a timeline; of one that ends they are kept with it."""
+        return timeline.kept(self._code, self, partial(self.runs, timeline))
 
     def runs(self, timeline: Timeline) -> list[Run]:
         """Return the runs of the periods of a timeline, those that ended first."""

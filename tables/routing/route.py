@@ -9,7 +9,7 @@ span and begins the next. Each span of a recurring metric also holds all history
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import accumulate, islice
 from operator import attrgetter
 from struct import Struct
@@ -22,12 +22,12 @@ from app.wire.refusals import MAX_EVENT_AHEAD_MS
 from tables.aggregation import Groups
 from tables.cells.cell import Cell, GroupCell, Layer, Span
 from tables.cells.forgotten import is_forgotten
-from tables.cells.keys import ONLY_CELL, SpanSetKey
+from tables.cells.keys import ONLY_CELL, SpanKey, SpanSetKey
 from tables.changelogged.members import SetKey
 from tables.changelogged.presence import EventRanges
 from tables.charge import ChargeFold, FoldParts, place_named
 from tables.registry import AGGREGATIONS
-from tables.routing.course import led
+from tables.routing.course import differ_ms, led, same_in, since_in
 from tables.values import UNITS_A_SPAN, UNITS_AN_EVENT, Reading
 
 _over_ms = attrgetter("over_ms")
@@ -358,14 +358,16 @@ class Route:
         Those dated up to `newest_ms` and appended up to `appended_ms`. No refold is needed then.
         Periods that are fixed in both, as most are, are not looked at.
         """
-        reach = newest_ms, appended_ms, self._differs_ms(other)
-        return self._shape(*reach) == other._shape(*reach)
+        reach = newest_ms, appended_ms, differ_ms(self.timelines, other.timelines)
+        same = same_in(self.spans, other.spans)
+        return self._shape(*reach, same) == other._shape(*reach, same)
 
     def leads_like_in(
         self, subscription_id: str, other: Route, newest_ms: int, appended_ms: int
     ) -> bool:
         """Return whether another route sends them to the same cells of one subscription."""
-        reach = newest_ms, appended_ms, self._differs_ms(other)
+        differs_ms = differ_ms(self.timelines, other.timelines)
+        reach = newest_ms, appended_ms, differs_ms.get(subscription_id, -NEVER_MS)
         mine, theirs = (
             {
                 span.key: led(span, *reach)
@@ -376,30 +378,28 @@ class Route:
         )
         return mine == theirs
 
-    def _differs_ms(self, other: Route) -> int:
-        """Return when the first period is fixed that may differ from that of another route."""
-        if len(self.timelines) != len(other.timelines):
-            return -NEVER_MS
-        pairs = zip(self.timelines, other.timelines, strict=True)
-        return min((one.differs_ms(two) for one, two in pairs), default=-NEVER_MS)
-
-    def _shape(self, newest_ms: int, appended_ms: int, since_ms: int) -> tuple[object, ...]:
+    def _shape(
+        self,
+        newest_ms: int,
+        appended_ms: int,
+        since_ms: Mapping[str, int],
+        same: Container[SpanKey] = (),
+    ) -> tuple[object, ...]:
         """Return everything that decides where events up to some times go: no order of spans does.
 
-        `since_ms`: but for periods that are fixed before.
+        `since_ms`: by subscription, but for periods that are fixed before. `same`: nor these spans.
         """
-        reach, until_ms = (newest_ms, appended_ms, since_ms), max(newest_ms, appended_ms)
-        known = {id(each): each.fixed_since(since_ms, until_ms) for each in self.timelines}
-        spans = {
-            span.key: (
-                *led(span, *reach, known.get(id(span.timeline))),
-                None if span.watch is None else span.watch.reached(appended_ms),
-            )
-            for span in self._spans_until(newest_ms)
-        }
+        until_ms, spans = max(newest_ms, appended_ms), dict[SpanKey, object]()
+        fixed = [each.fixed_since(since_in(each, since_ms), until_ms) for each in self.timelines]
+        known = {id(each): periods for each, periods in zip(self.timelines, fixed, strict=True)}
+        for span in self._spans_until(newest_ms):
+            if (key := span.key) not in same:
+                reach = newest_ms, appended_ms, since_ms.get(key.subscription_id, -NEVER_MS)
+                watch = None if span.watch is None else span.watch.reached(appended_ms)
+                spans[key] = *led(span, *reach, known.get(id(span.timeline))), watch
         refusing = tuple(
             (period.start_ms, min(period.end_ms, newest_ms + 1), period.open_until_ms)
-            for periods in known.values()
+            for periods in fixed
             for period in periods
             if period.start_ms <= newest_ms and period.open_until_ms < appended_ms
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -15,7 +16,10 @@ from bench.growth.spent import Spent, steps_of
 from bench.growth.swept import definition_swept, due_times_swept, history_swept
 from bench.growth.world import ORG, World, name_of
 from bench.world import subscription_of
+from tables.partition import timelines
 from tables.partition.redirection import Renewed
+from tables.routing import route
+from tables.routing.plan import CodeCharges
 
 
 @pytest.mark.parametrize("row", [pytest.param(row, id=row.name) for row in ROWS])
@@ -40,6 +44,37 @@ def test_a_sweep_takes_few_steps_for_each(sweep: Callable[[int], Spent], most: i
 
 def test_an_event_of_a_watched_cell_takes_few_steps() -> None:
     assert event_while_alerts_stand(1).steps <= 1_400
+
+
+@pytest.mark.parametrize("times", [10, 30])
+def test_of_who_begins_anew_those_that_ended_are_not_looked_at(
+    times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A subscription that is at hand: its timelines, their runs and periods stay as they are."""
+    world, counts = World(1), Counter[str]()
+    for _ in range(times):
+        world.begin_anew(0)
+    world.now_ms = world.definitions.append_time_ms + 1
+    world.fold([world.event(0, at_ms=world.now_ms)])
+
+    def counting(of: object, name: str) -> None:
+        counted = getattr(of, name)
+
+        def counts_one(*args: Any, **named: Any) -> Any:
+            counts[name] += 1
+            return counted(*args, **named)
+
+        monkeypatch.setattr(of, name, counts_one)
+
+    # What is looked at first is kept.
+    world.begin_anew(0)
+    counting(timelines, "subscription_timeline")
+    counting(CodeCharges, "runs")
+    counting(route, "led")
+    world.begin_anew(0)
+    assert counts["subscription_timeline"] == 2
+    assert counts["runs"] <= 4
+    assert counts["led"] <= 8
 
 
 MANY_CODES = 240

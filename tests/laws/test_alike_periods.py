@@ -11,11 +11,13 @@ from app.billing_periods.instants import iso_seconds
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
+from app.definitions.outcome import Applied
 from app.definitions.terms import CommonTerms, subscription_terms
-from app.definitions.timeline import NEVER_MS, Timeline
+from app.definitions.timeline import Timeline
 from tables.event_index.index import EventIndex
 from tables.partition.partition import Partition
 from tables.routing.plan import ChargeFolds, CodeCharges, PlanCharges, SpanPlan, Under, plan_spans
+from tables.routing.route import Route
 from tests.laws.lives import DAY_MS, ZONES
 from tests.world.bodies import charge
 from tests.world.clock import ms
@@ -155,7 +157,53 @@ def test_what_leads_alike_is_told_without_periods_that_are_fixed(seed: int) -> N
         for _ in range(8):
             newest_ms = life.log.now_ms - int(life.choose.random() ** 3 * 900 * DAY_MS)
             reach = newest_ms, newest_ms + life.choose.randrange(60) * DAY_MS
-            of_all = one._shape(*reach, -NEVER_MS) == other._shape(*reach, -NEVER_MS)
+            of_all = one._shape(*reach, {}) == other._shape(*reach, {})
             alike = one.leads_like(other, *reach)
             # Where revisions come as often throughout, it is told exactly.
             assert alike == of_all if seed % 2 else alike >= of_all
+
+
+class Anew(Life):
+    """A subscription that also ends and begins anew, now and then."""
+
+    def change(self) -> Command:
+        kind = self.choose.randrange(6)
+        if kind == 0:
+            return commands.terminate_subscription(ORG, "sub_1")
+        if kind == 1:
+            told = {"external_customer_id": "cust_1", "plan_code": "plan_code"}
+            if self.choose.random() < 0.5:
+                # It may be ended before.
+                ends_ms = self.log.now_ms + self.choose.randrange(2, 300) * DAY_MS
+                told["ending_at"] = iso_seconds(ends_ms)
+            return commands.create_subscription(ORG, {**told, "external_id": "sub_1"})
+        return super().change()
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_who_ended_and_began_anew_is_routed_as_if_all_were_looked_at_again(seed: int) -> None:
+    life = Anew(seed)
+    definitions, name = life.log.definitions, CALLS[:2]
+    kept = Partition(0, definitions, EventIndex())
+    for _ in range(16):
+        before = kept.routes.compile(CALLS)
+        life.log.now_ms += int(30 * DAY_MS * life.choose.random())
+        outcome = life.log.append(life.change())
+        if isinstance(outcome, Applied) and outcome.impact is not None:
+            kept.routes.tell(outcome.impact)
+        found = Partition(0, definitions, EventIndex())
+        ours, theirs = (each.routes.compile(CALLS) for each in (kept, found))
+        for one, other in zip(kept.timelines.of(name), found.timelines.of(name), strict=True):
+            assert one[0] is other[0]
+            assert one[1].terms == other[1].terms
+        assert _spans_of(ours) == _spans_of(theirs)
+        for _ in range(4):
+            newest_ms = life.log.now_ms - int(life.choose.random() ** 3 * 900 * DAY_MS)
+            reach = newest_ms, newest_ms + life.choose.randrange(60) * DAY_MS
+            of_all = before._shape(*reach, {}) == theirs._shape(*reach, {})
+            alike = before.leads_like(ours, *reach)
+            assert alike == of_all if seed % 2 else alike >= of_all
+
+
+def _spans_of(route: Route) -> list[tuple[object, ...]]:
+    return [(span.key, span.fold.key, span.end_ms, span.timeline.terms) for span in route.spans]

@@ -7099,6 +7099,37 @@ BUGS = (
         "::test_those_deleted_since_the_last_cut_are_not_looked_at",
     ),
     Bug(
+        "timelines-of-who-ended-are-made-anew",
+        "tables/partition/route_table.py",
+        "self.timelines.tell(name)",
+        "self.timelines.forget(name)",
+        "tests/bench/test_growth.py::test_of_who_begins_anew_those_that_ended_are_not_looked_at",
+    ),
+    Bug(
+        "a-timeline-stays-though-its-subscription-changed",
+        "tables/partition/timelines.py",
+        "terms[-1].subscription is subscription.at()",
+        "bool(terms)",
+        "tests/laws/test_alike_periods.py"
+        "::test_who_ended_and_began_anew_is_routed_as_if_all_were_looked_at_again",
+    ),
+    Bug(
+        "runs-stay-though-the-plan-changed",
+        "app/definitions/timeline.py",
+        "if known is None or known[0] is not by:",
+        "if known is None:",
+        "tests/laws/test_alike_periods.py"
+        "::test_who_ended_and_began_anew_is_routed_as_if_all_were_looked_at_again",
+    ),
+    Bug(
+        "periods-that-differ-are-passed-over",
+        "tables/routing/course.py",
+        "NEVER_MS if each is other else each.differs_ms(other)",
+        "NEVER_MS",
+        "tests/laws/test_alike_periods.py"
+        "::test_who_ended_and_began_anew_is_routed_as_if_all_were_looked_at_again",
+    ),
+    Bug(
         "alerts-on-other-metrics-are-looked-at",
         "app/definitions/indexes/alerts.py",
         "return self._on_metric(name, metric_id)",
