@@ -49,6 +49,12 @@ class CellFigures(msgspec.Struct, frozen=True, gc=False):
         return replace(self, units=ZERO, prorated_units=ZERO, total_aggregated_units=ZERO)
 
 
+NO_FIGURES = CellFigures(
+    ZERO, None, ZERO, None, 0, 0, carries=False, period_events=0, aggregate=ZERO
+)
+"""What a cell comes to that there is none of any more."""
+
+
 def figures_of(fold: ChargeFold, state: State, before: State | None, period: Period) -> CellFigures:
     """Return the figures of merged states of a cell, rounded and clamped."""
     metric, prorated = fold.metric, fold.charge.prorated

@@ -7,8 +7,7 @@ from decimal import Decimal
 from functools import cached_property
 
 from app.bounds.turns import STEP_ITEMS, Steps
-from app.definitions.model import Alert, Metric, Subscription
-from app.definitions.timeline import Period
+from app.definitions.model import Alert, Metric
 from app.numbers import ZERO, plain
 from app.wire.alert_records import Crossed, alert_record
 from app.wire.arrivals import SubscriptionKey
@@ -17,6 +16,7 @@ from tables.cells.cell import Span
 from tables.cells.full_usage import full_figures_steps
 from tables.cells.grids import told_until
 from tables.changelogged.evaluations import Evaluation
+from tables.closing.at_cut import AtCut
 from tables.closing.period_at_cut import CELLS_A_STEP
 from tables.crossing import Threshold, crossed
 from tables.lifetime_fold import lifetime_id
@@ -42,7 +42,7 @@ def triggered(
             continue
         period = timeline.holding(max(cut_ms, subscription.started_at_ms))
         if period is not None:
-            at_cut = _AtCut(partition, name, subscription, period, cut_ms)
+            at_cut = _AlertsAtCut(AtCut(partition, name, subscription, period, None, cut_ms))
             for count, alert in enumerate(alerts, 1):
                 yield from at_cut.evaluate(alert)
                 if count % ALERTS_A_STEP == 0:
@@ -82,22 +82,11 @@ def forgetting_alerts(partition: Partition, name: SubscriptionKey) -> Steps[None
                 yield
 
 
-class _AtCut:
+class _AlertsAtCut:
     """The alerts of one subscription at one cut."""
 
-    def __init__(
-        self,
-        partition: Partition,
-        name: SubscriptionKey,
-        subscription: Subscription,
-        period: Period,
-        cut_ms: int,
-    ):
-        self._partition = partition
-        self._name = name
-        self._subscription = subscription
-        self._period = period
-        self._cut_ms = cut_ms
+    def __init__(self, at: AtCut):
+        self._partition, self._name, self._subscription, self._period, _, self._cut_ms = at
 
     def evaluate(self, alert: Alert) -> Iterator[PublishedRecord | None]:
         """Look at one alert, if anything may have changed; yield its message, and steps."""

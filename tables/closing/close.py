@@ -20,6 +20,7 @@ from tables.cells.cell import Span
 from tables.cells.figures import CellFigures
 from tables.cells.keys import OPEN_CUT_MS
 from tables.closing.alerts import triggered
+from tables.closing.at_cut import AtCut
 from tables.closing.billing import Moved
 from tables.closing.daily import daily_at
 from tables.closing.period_at_cut import CELLS_A_STEP, PeriodAtCut
@@ -107,9 +108,8 @@ def closing(
         partition.work.add("close", "periods", 1)
         if published.first_ms == cut_ms == period.due_at_ms:
             published.note_absent((subscription.id, period.start_ms))
-        about = subscription, period, earlier, cut_ms
-        at_cut = PeriodAtCut(partition, name, *about, moved=moved, plans=plans, shared=shared)
-        yield from at_cut.records()
+        at = AtCut(partition, name, subscription, period, earlier, cut_ms)
+        yield from PeriodAtCut(at, moved=moved, plans=plans, shared=shared).records()
     # A state that is folded anew bills again what was lost, and tells nobody of alerts again.
     if cut_ms > partition.checkpoint.grid_ms:
         if name in partition.cuts.grid.at(cut_ms):
@@ -227,7 +227,8 @@ def cells_shown(
     """
     before = [p for p in timeline.until(period.start_ms) if p.end_ms <= period.start_ms]
     earlier = before[-1] if before else None
-    at_cut = PeriodAtCut(partition, name, subscription, period, earlier, OPEN_CUT_MS)
+    at = AtCut(partition, name, subscription, period, earlier, OPEN_CUT_MS)
+    at_cut = PeriodAtCut(at)
     for count, shown in enumerate(at_cut.closings(partition.views.route_of, codes), 1):
         if shown is None or count % CELLS_A_STEP == 0:
             yield None

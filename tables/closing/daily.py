@@ -13,20 +13,21 @@ from itertools import islice
 from operator import itemgetter
 from typing import NamedTuple
 
-from app.definitions.model import Charge, ChargeFilter, Metric, Plan, Subscription
-from app.definitions.timeline import Period, Timeline
+from app.definitions.model import Charge, ChargeFilter, Metric, Plan
+from app.definitions.timeline import Timeline
 from app.numbers import EXACT, ZERO, plain
 from app.wire.arrivals import SubscriptionKey
 from app.wire.daily_records import DailyText, daily_record
-from app.wire.usage_records import Envelope, PublishedRecord, RecordedCell, cell_id, envelope_of
+from app.wire.usage_records import Envelope, PublishedRecord, RecordedCell, cell_id
 from tables.aggregation import Groups
 from tables.cells.breakdown import Breakdowns, breakdowns
 from tables.cells.cell import Cell, Span
 from tables.cells.days import Days, shown_until_ms
-from tables.cells.figures import CellFigures
+from tables.cells.figures import NO_FIGURES, CellFigures
 from tables.cells.noted import Noted
 from tables.changelogged.daily import DailyCell
 from tables.changelogged.piece_store import PeriodKey
+from tables.closing.at_cut import AtCut
 from tables.closing.beside import Beside, span_named
 from tables.closing.period_at_cut import CELLS_A_STEP
 from tables.daily_fold import daily_breakdown_id, daily_id
@@ -52,7 +53,7 @@ def daily_at(
             plan = definitions.plan_through(versions).last_before_deletion(as_of_ms)
             if subscription is not None and plan is not None:
                 as_of = period._replace(fixed_at_ms=as_of_ms)
-                at_day = _AtDay(partition, name, subscription, plan, as_of, cut_ms)
+                at_day = _AtDay(AtCut(partition, name, subscription, as_of, None, cut_ms), plan)
                 yield from at_day.records(day.date.isoformat())
                 if at_day.holds_back:
                     partition.cuts.schedule_day_after(name, cut_ms)
@@ -100,22 +101,11 @@ class _Cell(NamedTuple):
 class _AtDay:
     """One period of a subscription at the end of a day."""
 
-    def __init__(
-        self,
-        partition: Partition,
-        name: SubscriptionKey,
-        subscription: Subscription,
-        plan: Plan,
-        period: Period,
-        cut_ms: int,
-    ):
-        self._partition = partition
-        self._name = name
-        self._subscription = subscription
+    def __init__(self, at: AtCut, plan: Plan):
+        self._partition, self._name, self._subscription, self._period, _, self._cut_ms = at
+        self._at = at
         self._plan = plan
-        self._period = period
-        self._cut_ms = cut_ms
-        self._known = partition.daily.cells((subscription.id, period.start_ms))
+        self._known = self._partition.daily.cells((self._subscription.id, self._period.start_ms))
         self.is_first = False
         """Whether these are the first records of the period."""
         self.holds_back = False
@@ -266,7 +256,7 @@ class _AtDay:
                 buckets = {each.id: each for each in charge.filters}
                 bucket = None if known.filter_id is None else buckets.get(known.filter_id)
                 rows = "[]" if charge.presents else "null"
-                return _Cell(charge, metric, bucket, known.grouped_by, _NOTHING, rows)
+                return _Cell(charge, metric, bucket, known.grouped_by, NO_FIGURES, rows)
         return None
 
     def _record(self, identity: str, cell: _Cell, day: str) -> PublishedRecord:
@@ -306,12 +296,4 @@ class _AtDay:
 
     @cached_property
     def _envelope(self) -> Envelope:
-        definitions = self._partition.definitions
-        offset = definitions.last_offset_at(self._period.fixed_at_ms)
-        version = min(definitions.settings_at(self._cut_ms).fold_version, 2)
-        return envelope_of(
-            self._subscription, self._plan, self._period, self._cut_ms, offset, version
-        )
-
-
-_NOTHING = CellFigures(ZERO, None, ZERO, None, 0, 0, carries=False, period_events=0, aggregate=ZERO)
+        return self._at.envelope(self._plan, self._period.fixed_at_ms)

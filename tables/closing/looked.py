@@ -6,37 +6,21 @@ Whatever a cell shows follows from its states, but for what was billed in advanc
 
 from __future__ import annotations
 
-from app.definitions.model import Subscription
-from app.definitions.timeline import Period
-from app.wire.arrivals import SubscriptionKey
 from tables.aggregation import Groups
 from tables.cells.cell import Cell, Span
 from tables.cells.grids import decided_until
 from tables.cells.noted import Noted
+from tables.closing.at_cut import AtCut
 from tables.closing.billing import Moved
-from tables.partition.partition import Partition
 
 
 class Looked:
     """What one cut of a period looks at."""
 
-    def __init__(
-        self,
-        partition: Partition,
-        name: SubscriptionKey,
-        subscription: Subscription,
-        period: Period,
-        earlier: Period | None,
-        cut_ms: int,
-        moved: Moved,
-    ):
-        """Take `earlier`: the period before this one; `moved`: for all periods of the cut."""
-        self._partition = partition
-        self._name = name
+    def __init__(self, at: AtCut, moved: Moved):
+        """Take `moved`: for all periods of the cut."""
+        self._partition, self._name, subscription, self._period, self._earlier, self._cut_ms = at
         self._subscription_id = subscription.id
-        self._period = period
-        self._earlier = earlier
-        self._cut_ms = cut_ms
         self._moved = moved
         self._noted: list[Noted[Cell]] = []
         """Layers and balances whose changes the cut tells."""

@@ -9,12 +9,11 @@ from itertools import chain
 
 from msgspec.structs import replace
 
-from app.definitions.model import Charge, ChargeFilter, Plan, Subscription
+from app.definitions.model import Charge, ChargeFilter, Plan
 from app.definitions.terms import Shared
-from app.definitions.timeline import Period, ceil_to
+from app.definitions.timeline import ceil_to
 from app.definitions.versions import Versions
-from app.numbers import ZERO
-from app.wire.arrivals import MeterKey, SubscriptionKey
+from app.wire.arrivals import MeterKey
 from app.wire.usage_records import (
     ARREARS,
     Envelope,
@@ -22,14 +21,14 @@ from app.wire.usage_records import (
     RevisionReason,
     cell_id,
     completion_record,
-    envelope_of,
 )
 from tables.aggregation import Groups
 from tables.cells.cell import Span
-from tables.cells.figures import CellFigures
+from tables.cells.figures import NO_FIGURES, CellFigures
 from tables.cells.forgotten import has_forgotten
 from tables.cells.keys import OPEN_CUT_MS
 from tables.changelogged.published_period import PublishedCell, PublishedCellKey, PublishedPeriod
+from tables.closing.at_cut import AtCut
 from tables.closing.beside import beside, told_of
 from tables.closing.billing import (
     Moved,
@@ -43,7 +42,6 @@ from tables.closing.packed_period import closings_of, shown_of
 from tables.closing.period_before import PeriodBefore
 from tables.closing.reasons import Reasons
 from tables.closing.revision import Alike, Closing, figures_told, next_revision
-from tables.partition.partition import Partition
 from tables.routing.period_charges import PeriodCharge, PeriodCharges
 from tables.routing.route import Route
 
@@ -62,33 +60,24 @@ class PeriodAtCut:
 
     def __init__(
         self,
-        partition: Partition,
-        name: SubscriptionKey,
-        subscription: Subscription,
-        period: Period,
-        earlier: Period | None,
-        cut_ms: int,
+        at: AtCut,
         *,
         moved: Moved | None = None,
         plans: Versions[Plan] | None = None,
         shared: Shared | None = None,
     ):
-        """Take `earlier`: the period before this one; `moved`: for all periods of the cut.
+        """Take `moved`: for all periods of the cut; `plans`: the plan through time, of who has it.
 
-        `plans`: the plan through time, of who has it. `shared`: what others have the period, too.
+        `shared`: what others have the period, too.
         """
-        self.partition = partition
-        self.name = name
-        self.subscription = subscription
-        self.period = period
-        self._earlier = earlier
-        self.cut_ms = cut_ms
-        self.before = partition.published.find((subscription.id, period.start_ms)) or _UNPUBLISHED
-        self.charges = partition.routes.charges_of(subscription, period, plans)
+        self.partition, self.name, self.subscription, self.period, _, self.cut_ms = self._at = at
+        before = self.partition.published.find((self.subscription.id, self.period.start_ms))
+        self.before = before or _UNPUBLISHED
+        self.charges = self.partition.routes.charges_of(self.subscription, self.period, plans)
         self._envelopes: dict[int, Envelope] = {}
         self._alike: dict[tuple[str, int], Alike] = {}
         """By charge and filter."""
-        self._moved = moved or Moved(partition, name, cut_ms)
+        self._moved = moved or Moved(self.partition, self.name, self.cut_ms)
         self._shared = shared
         self._looked: Looked | None = None
         """What the cut looks at; None: whoever reads looks at all."""
@@ -107,8 +96,7 @@ class PeriodAtCut:
         completes = revision == 0 or self.before.is_half_taken(self.cut_ms)
         heap: list[tuple[str, int, _Change]] = []
         count = 0
-        about = self.subscription, period, self._earlier, self.cut_ms
-        looked = self._looked = Looked(self.partition, self.name, *about, self._moved)
+        looked = self._looked = Looked(self._at, self._moved)
         closings: Iterable[Closing | None] | None = self._few_packed()
         if closings is None:
             yield from self.partition.packing.unpacking(self.name)
@@ -224,16 +212,12 @@ class PeriodAtCut:
         if found.period_charge.metric.recurring and self._period_before.is_ahead(found):
             # The cut was taken before, and what the cell came to was told then.
             return None
-        return replace(found, figures=_NOTHING, beside=None), known, reason
+        return replace(found, figures=NO_FIGURES, beside=None), known, reason
 
     def _envelope(self, plan: Plan, as_of_ms: int) -> Envelope:
         envelope = self._envelopes.get(as_of_ms)
         if envelope is None:
-            definitions, cut_ms = self.partition.definitions, self.cut_ms
-            offset = definitions.last_offset_at(as_of_ms)
-            version = min(definitions.settings_at(cut_ms).fold_version, 2)
-            envelope = envelope_of(self.subscription, plan, self.period, cut_ms, offset, version)
-            self._envelopes[as_of_ms] = envelope
+            envelope = self._envelopes[as_of_ms] = self._at.envelope(plan, as_of_ms)
         return envelope
 
     def closings(
@@ -316,7 +300,7 @@ class PeriodAtCut:
                 yield None
             if cell in seen or cell[0] in passed or not (own_cut or cell[0] in followed):
                 continue
-            yield from self._published_cell(cell, _NOTHING, codes)
+            yield from self._published_cell(cell, NO_FIGURES, codes)
 
     def _changed_in(self, span: Span) -> dict[tuple[str | None, Groups], None] | None:
         """Return the cells of a span that may show anything new; None: all of them may."""
@@ -466,19 +450,15 @@ class PeriodAtCut:
 
     @cached_property
     def _period_before(self) -> PeriodBefore:
-        return PeriodBefore(self.partition, self.subscription, self._earlier, self.cut_ms)
+        return PeriodBefore(self._at)
 
     @cached_property
     def _reasons(self) -> Reasons:
-        about = self.name, self.subscription, self.period, self.cut_ms
-        return Reasons(self.partition, *about, self._moved)
+        return Reasons(self._at, self._moved)
 
     def _reason(self, closing: Closing, known: PublishedCell) -> RevisionReason:
         """Return why the cut revises a cell."""
         return self._reasons.of(closing, known, self.charges)
-
-
-_NOTHING = CellFigures(ZERO, None, ZERO, None, 0, 0, carries=False, period_events=0, aggregate=ZERO)
 
 
 def _before(charges: PeriodCharges, span: Span, filter_id: str) -> ChargeFilter:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
-from app.definitions.model import Charge, ChargeFilter, Subscription
-from app.definitions.timeline import Period
+from app.definitions.model import Charge, ChargeFilter
 from tables.aggregation import Groups
 from tables.changelogged.published_period import PublishedCell, PublishedCellKey
+from tables.closing.at_cut import AtCut
 from tables.closing.revision import Closing
-from tables.partition.partition import Partition
 from tables.routing.period_charges import PeriodCharges
 
 
@@ -21,14 +20,8 @@ class PeriodBefore:
     tell any more what the cut came to; but who published those had published this one.
     """
 
-    def __init__(
-        self, partition: Partition, subscription: Subscription, period: Period | None, cut_ms: int
-    ):
-        """Take `period`: the one before; None: there is none."""
-        self._partition = partition
-        self._subscription = subscription
-        self._period = period
-        self._cut_ms = cut_ms
+    def __init__(self, at: AtCut):
+        self._partition, _, self._subscription, _, self._period, self._cut_ms = at
 
     def closes(self, closing: Closing) -> bool:
         """Return True if a cell that shows nothing is published all the same, as one zero."""

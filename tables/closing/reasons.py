@@ -6,16 +6,14 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from operator import itemgetter
 
-from app.definitions.model import Subscription
-from app.definitions.timeline import Period, ceil_to
-from app.wire.arrivals import SubscriptionKey
+from app.definitions.timeline import ceil_to
 from app.wire.usage_records import RevisionReason
 from tables.aggregation import Groups
 from tables.changelogged.published_period import PublishedCell
 from tables.charge import ChargeFold
+from tables.closing.at_cut import AtCut
 from tables.closing.billing import Moved
 from tables.closing.revision import Closing
-from tables.partition.partition import Partition
 from tables.partition.revised import Kept
 from tables.routing.period_charges import PeriodCharges
 
@@ -23,20 +21,8 @@ from tables.routing.period_charges import PeriodCharges
 class Reasons:
     """What came since the cuts before of one period: corrections and history records."""
 
-    def __init__(
-        self,
-        partition: Partition,
-        name: SubscriptionKey,
-        subscription: Subscription,
-        period: Period,
-        cut_ms: int,
-        moved: Moved,
-    ):
-        self._partition = partition
-        self._name = name
-        self._subscription = subscription
-        self._period = period
-        self._cut_ms = cut_ms
+    def __init__(self, at: AtCut, moved: Moved):
+        self._partition, self._name, self._subscription, self._period, _, self._cut_ms = at
         self._moved = moved
         self._corrected: dict[ChargeFold, dict[tuple[str | None, Groups], int]] = {}
 

@@ -18,6 +18,7 @@ from tables.cells.cell import Span
 from tables.cells.forgotten import has_forgotten
 from tables.cells.keys import OPEN_CUT_MS
 from tables.changelogged.published_period import PublishedCell, PublishedCellKey
+from tables.closing.at_cut import AtCut
 from tables.partition.partition import Partition
 from tables.reading.cell_differences import figure_texts
 from tables.reading.shown_last import ShownLast, Turned
@@ -51,8 +52,8 @@ class ExplainedPeriod:
         self._shown_last: ShownLast | None = None
         if subscription is not None:
             name = (subscription.organization_id, subscription.external_id)
-            about = (partition, name, subscription, period, None, self._settled_ms)
-            self._shown_last = ShownLast(*about, turned)
+            at = AtCut(partition, name, subscription, period, None, self._settled_ms)
+            self._shown_last = ShownLast(at, turned)
         self._known = partition.published.find((subscription_id, period.start_ms))
 
     def newest(self, charge: Charge) -> Charge:

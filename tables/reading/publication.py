@@ -11,6 +11,7 @@ from app.definitions.timeline import NEVER_MS, Period, ceil_to
 from app.meter.usage import PendingRow, PeriodState, Publication
 from app.wire.arrivals import SubscriptionKey
 from tables.changelogged.published_period import PublishedCellKey
+from tables.closing.at_cut import AtCut
 from tables.closing.period_at_cut import PeriodAtCut
 from tables.partition.partition import Partition
 
@@ -53,8 +54,8 @@ def pending_steps(
         if subscription is None or subscription.id != subscription_id:
             continue
         earlier = timeline.holding(period.start_ms - 1)
-        at_cut = PeriodAtCut(partition, name, subscription, period, earlier, cut_ms)
-        for found in at_cut.to_come(codes):
+        at = AtCut(partition, name, subscription, period, earlier, cut_ms)
+        for found in PeriodAtCut(at).to_come(codes):
             if found is None:
                 yield
             else:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from app.definitions.model import Plan, Subscription
-from app.definitions.timeline import Period, ceil_to
-from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey
+from app.definitions.model import Plan
+from app.definitions.timeline import ceil_to
+from app.wire.arrivals import Arrival, MeterKey
 from app.wire.events import Event
 from app.wire.usage_records import PublishedRecord, RevisionReason
 from tables.changelogged.published_period import PublishedCell
+from tables.closing.at_cut import AtCut
 from tables.closing.billing import moved_by
 from tables.closing.period_at_cut import PeriodAtCut
 from tables.closing.revision import Closing
@@ -40,18 +41,9 @@ def turned_by(partition: Partition, arrival: Arrival) -> Iterator[Counted]:
 class ShownLast(PeriodAtCut):
     """The recurring charges of a period that is open no more."""
 
-    def __init__(
-        self,
-        partition: Partition,
-        name: SubscriptionKey,
-        subscription: Subscription,
-        period: Period,
-        earlier: Period | None,
-        cut_ms: int,
-        turned: Turned,
-    ):
+    def __init__(self, at: AtCut, turned: Turned):
         """Take `turned`: all corrections of the external subscription that were shown."""
-        super().__init__(partition, name, subscription, period, earlier, cut_ms)
+        super().__init__(at)
         self._turned = turned
         self._again = set[str]()
 

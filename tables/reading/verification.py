@@ -20,6 +20,7 @@ from app.meter.evidence import Difference
 from app.wire.arrivals import Arrival, CorrectionArrival, MeterKey, Position, SubscriptionKey
 from tables.cells.forgotten import as_forgotten_by
 from tables.changelogged.presence import REST
+from tables.closing.at_cut import AtCut
 from tables.closing.billing import is_taken_again
 from tables.closing.close import closing, next_cut
 from tables.partition.left_out import FROM_THE_FIRST, first_kept_ms
@@ -382,8 +383,8 @@ class Verification:
                 subscription = versions.at(period.fixed_at_ms)
                 is_over = period.carries_until_ms < settled_ms
                 if is_over and self._compares(period) and subscription is not None:
-                    about = (name, subscription, period, earlier, settled_ms)
-                    for record in ShownLast(shadow, *about, self._turned.get(name, {})).records():
+                    at = AtCut(shadow, name, subscription, period, earlier, settled_ms)
+                    for record in ShownLast(at, self._turned.get(name, {})).records():
                         body = None if record is None else msgspec.json.decode(record.value)
                         yield _of_record(partition.number, name, body) if body else None
                     yield None

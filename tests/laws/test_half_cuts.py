@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import Arrival
+from tables.closing.at_cut import AtCut
 from tables.closing.close import closing, next_cut, settling
 from tables.closing.instants import instants_at
 from tables.closing.period_at_cut import PeriodAtCut
@@ -148,6 +149,7 @@ def test_a_cut_before_one_that_is_half_taken_is_not_taken_again() -> None:
     subscription, period = versions.at(None), timeline.holding(START_MS)
     assert subscription is not None
     assert period is not None
-    at_cut = PeriodAtCut(again.partition, NAME, subscription, period, None, cut_ms - HOUR_MS)
+    at = AtCut(again.partition, NAME, subscription, period, None, cut_ms - HOUR_MS)
+    at_cut = PeriodAtCut(at)
     assert len(published) == 1
     assert [record for record in at_cut.records() if record is not None] == []

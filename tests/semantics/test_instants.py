@@ -17,12 +17,12 @@ from app.wire.decode import decode_record
 from app.wire.events import Event
 from app.wire.identity import event_id
 from tables.changelogged.instants import InstantTable
+from tables.closing.at_cut import AtCut
 from tables.closing.period_at_cut import PeriodAtCut
 from tables.reading.in_advance import estimated
 from tables.reading.verification import Verification
 from tests.world import bodies
 from tests.world.begun import begun
-from tests.world.bodies import Json
 from tests.world.clock import ms
 from tests.world.definitions import ORG, SUBSCRIPTION
 from tests.world.events import amend, cancel, raw
@@ -32,7 +32,7 @@ from tests.world.story import Story
 def story(
     aggregation: str = "sum_agg",
     *,
-    charge: Json | None = None,
+    charge: bodies.Json | None = None,
     late_window_s: int = SettingsRecord().late_window_s,
     **metric: Any,
 ) -> Story:
@@ -40,12 +40,12 @@ def story(
     return made.plan({"pay_in_advance": True, **(charge or {})}).subscribe()
 
 
-def instants(told: Story, at: str) -> list[Json]:
+def instants(told: Story, at: str) -> list[bodies.Json]:
     records = [json.loads(record.value) for record in told.meter(at).records]
     return [record for record in records if record["type"].startswith("usage.instant")]
 
 
-def shown(records: list[Json], *fields: str) -> list[tuple[Any, ...]]:
+def shown(records: list[bodies.Json], *fields: str) -> list[tuple[Any, ...]]:
     return [tuple(record[field] for field in fields) for record in records]
 
 
@@ -247,9 +247,9 @@ def test_a_cut_that_is_taken_again_says_nothing_of_what_was_billed_after_it() ->
     assert period is not None
     assert subscription is not None
 
-    def records(cut: str) -> list[Json]:
-        at_cut = PeriodAtCut(partition, (ORG, SUBSCRIPTION), subscription, period, None, ms(cut))
-        return [json.loads(record.value) for record in at_cut.records() if record is not None]
+    def records(cut: str) -> list[bodies.Json]:
+        at = AtCut(partition, (ORG, SUBSCRIPTION), subscription, period, None, ms(cut))
+        return [json.loads(record.value) for record in PeriodAtCut(at).records() if record]
 
     assert records("2024-02-02T10:00:00") == []
     billed, _ = records("2024-02-02T11:00:00")
