@@ -19,6 +19,16 @@ LAST_MS = 253_402_300_799_999
 """9999-12-31T23:59:59.999Z, the last instant that has a spelling."""
 
 
+def epoch_ms(at: datetime) -> int:
+    """Return the milliseconds since the epoch of a moment with a zone, floored."""
+    return (at - _EPOCH) // _MILLISECOND
+
+
+def utc_datetime(at_ms: int) -> datetime:
+    """Return the moment of so many milliseconds since the epoch."""
+    return _EPOCH + timedelta(milliseconds=at_ms)
+
+
 def parse_iso8601_ms(text: str) -> int | None:
     """Return milliseconds of a date or a date and time, UTC unless it has a zone, floored.
 
@@ -30,15 +40,14 @@ def parse_iso8601_ms(text: str) -> int | None:
         parsed = datetime.fromisoformat(text)
     except ValueError:
         return None
-    at = parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)
-    at_ms = (at - _EPOCH) // _MILLISECOND
+    at_ms = epoch_ms(parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC))
     return at_ms if 0 <= at_ms <= LAST_MS else None
 
 
 @lru_cache(maxsize=4096)
 def iso_seconds(at_ms: int) -> str:
     """Return `YYYY-MM-DDThh:mm:ssZ`, floored."""
-    return f"{_datetime(at_ms):%Y-%m-%dT%H:%M:%S}Z"
+    return f"{utc_datetime(at_ms):%Y-%m-%dT%H:%M:%S}Z"
 
 
 @lru_cache(maxsize=4096)
@@ -46,7 +55,3 @@ def iso_milliseconds(at_ms: int) -> str:
     """Return `YYYY-MM-DDThh:mm:ss.sssZ`."""
     # Times that are told together are often of one second.
     return f"{iso_seconds(at_ms)[:-1]}.{at_ms % 1000:03d}Z"
-
-
-def _datetime(at_ms: int) -> datetime:
-    return _EPOCH + timedelta(milliseconds=at_ms)

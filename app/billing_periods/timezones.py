@@ -4,14 +4,14 @@ Every function takes the timezone by its IANA name, and times as UTC millisecond
 does not know is a `ValueError`.
 """
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from functools import lru_cache
 from importlib.metadata import version
 from importlib.resources import files
 from zoneinfo import ZoneInfo
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
+from app.billing_periods.instants import epoch_ms, utc_datetime
+
 _QUARTER_MS = 15 * 60_000
 
 
@@ -41,7 +41,7 @@ def zone(name: str) -> ZoneInfo:
 
 def local_datetime(at_ms: int, timezone: str) -> datetime:
     """Return the wall clock at this instant; `fold` tells a repeated hour's second pass."""
-    return (_EPOCH + timedelta(milliseconds=at_ms)).astimezone(zone(timezone))
+    return utc_datetime(at_ms).astimezone(zone(timezone))
 
 
 def local_date(at_ms: int, timezone: str) -> date:
@@ -65,8 +65,7 @@ def _only_date(quarter: int, timezone: str) -> date | None:
 
 def utc_offset_ms(at_ms: int, timezone: str) -> int:
     """Return how far the wall clock is ahead of UTC at this instant, in ms."""
-    wall = local_datetime(at_ms, timezone).replace(tzinfo=UTC)
-    return (wall - _EPOCH) // _MILLISECOND - at_ms
+    return epoch_ms(local_datetime(at_ms, timezone).replace(tzinfo=UTC)) - at_ms
 
 
 @lru_cache(maxsize=65536)
@@ -91,8 +90,7 @@ def opens_a_local_day(at_ms: int, timezone: str) -> bool:
 
 
 def _midnight_by_offset_ms(day: date, timezone: str, *, fold: int) -> int:
-    wall = datetime.combine(day, time(), zone(timezone)).replace(fold=fold)
-    return (wall - _EPOCH) // _MILLISECOND
+    return epoch_ms(datetime.combine(day, time(), zone(timezone)).replace(fold=fold))
 
 
 def _jump_between_ms(before_ms: int, after_ms: int, timezone: str) -> int:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Final
 
+from app.billing_periods.instants import epoch_ms
 from app.numbers import take_apart
 from app.wire.refusals import OUT_OF_RANGE_MESSAGE, ElementRefused, RefusalCode
 
@@ -19,8 +20,6 @@ _RFC_3339: Final = re.compile(
     r"(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))",
     re.ASCII,
 )
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND: Final = timedelta(milliseconds=1)
 # Seconds with more integer digits lie beyond any append time plus ten years.
 _MAX_SECOND_DIGITS: Final = 13
 _LIMIT_MS: Final = 10 ** (_MAX_SECOND_DIGITS + 3)
@@ -110,8 +109,7 @@ def _rfc_3339_ms(text: str) -> int:
 
 @lru_cache(maxsize=_MAX_SECONDS)
 def _moment_ms(local: str, sign: str, hours: str, minutes: str) -> int:
-    moment = datetime.fromisoformat(local).replace(tzinfo=_zone(sign, hours, minutes))
-    return (moment - _EPOCH) // _MILLISECOND
+    return epoch_ms(datetime.fromisoformat(local).replace(tzinfo=_zone(sign, hours, minutes)))
 
 
 def _zone(sign: str, hours: str, minutes: str) -> timezone:
