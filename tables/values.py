@@ -10,6 +10,7 @@ from weakref import WeakSet
 
 import msgspec
 
+from app.bounds.at_hand import keep
 from app.bounds.limits import EXPRESSION_UNITS, VALUE_BYTES
 from app.definitions.input_limits import InputLimits
 from app.definitions.model import Metric
@@ -268,10 +269,8 @@ _MAX_NUMBERS = 8192
 
 
 def _remember_number(literal: str, number: Decimal) -> Value:
-    if len(_NUMBERS) >= _MAX_NUMBERS:
-        _NUMBERS.clear()
-    value = _NUMBERS[literal] = _new(Value, (number, "", True, canonical(number)))
-    return value
+    value = _new(Value, (number, "", True, canonical(number)))
+    return keep(_NUMBERS, literal, value, _MAX_NUMBERS)
 
 
 def _unique_reader(field: str, expression: Expression | None, limited_after_ms: int) -> ValueReader:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from app.bounds.at_hand import keep
+
 MOST = 10_000
 """How many of one kind are kept; then all are made again."""
 
@@ -23,8 +25,6 @@ class ByIdentity(Generic[_T]):
         name = tuple(map(id, definitions))
         kept = self._made.get(name)
         if kept is None:
-            if len(self._made) >= MOST:
-                self._made.clear()
             # It holds what it is named by: an id is another object's only once this one is gone.
-            kept = self._made[name] = self._make(*definitions), definitions
+            kept = keep(self._made, name, (self._make(*definitions), definitions), MOST)
         return kept[0]

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from app.billing_periods.grid import BillingTime, Interval, PeriodGrid
 from app.billing_periods.timezones import local_date, local_midnight_ms
+from app.bounds.at_hand import keep
 from app.definitions.indexes.forms import Life
 from app.definitions.indexes.index import CodeKey
 from app.definitions.indexes.organizations import NOTHING_OF_ITS_OWN, OwnTerms
@@ -160,9 +161,7 @@ class _Common:
             return [_terms(created_ms, one, own, plan, organization, settings)]
         alike = self.alike(begun, one.billing_time, one.subscription_at_ms, own)
         if alike not in self._told:
-            if len(self._told) >= _MOST_SHARED:
-                self._told.clear()
-            self._told[alike] = self._terms_since(begun, one, own)
+            keep(self._told, alike, self._terms_since(begun, one, own), _MOST_SHARED)
         told = self._told[alike]
         if told is None:
             return None
@@ -257,11 +256,9 @@ class CommonTerms:
             terms = self.of(versions)
             if terms is None:
                 return None
-            if len(self._shared) >= _MOST_SHARED:
-                self._shared.clear()
             is_moved = len({each.grid.timezone for each in terms}) > 1
             found = ever_under(terms), TIMEZONE_SHIFT_MS if is_moved else 0
-            self._shared[alike] = found
+            keep(self._shared, alike, found, _MOST_SHARED)
         timeline, shift_ms = found
         created_ms, started_ms = life.created_ms, life.started_ms
         since_ms = own_since_ms(created_ms, started_ms)

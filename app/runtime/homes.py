@@ -9,6 +9,7 @@ from typing import Final, TypeAlias, cast
 
 import numpy as np
 
+from app.bounds.at_hand import keep
 from app.bounds.turns import STEP_ITEMS, Steps, drained
 from app.definitions.outcome import Impact
 from app.definitions.state import Definitions
@@ -40,9 +41,7 @@ class HomePartitions:
         name = (organization_id, external_subscription_id)
         home = self._known.get(name)
         if home is None:
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            home = self._known[name] = self._found(name)
+            home = keep(self._known, name, self._found(name), _REMEMBERED)
         return home
 
     def of_impact(self, impact: Impact) -> int | None:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Final
 
 from app.billing_periods.instants import epoch_ms
+from app.bounds.at_hand import keep
 from app.numbers import take_apart
 from app.wire.refusals import OUT_OF_RANGE_MESSAGE, ElementRefused, RefusalCode
 
@@ -68,9 +69,7 @@ def _remember_seconds(digits: str) -> bool:
     # Streams repeat seconds, so that most texts are two lookups.
     if len(digits) >= _MAX_SECOND_DIGITS or not digits.isdecimal() or not digits.isascii():
         return False
-    if len(_SECONDS) >= _MAX_SECONDS:
-        _SECONDS.clear()
-    _SECONDS[digits] = int(digits) * 1000
+    keep(_SECONDS, digits, int(digits) * 1000, _MAX_SECONDS)
     return True
 
 

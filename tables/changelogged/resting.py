@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from app.bounds.at_hand import keep
 from app.wire.arrivals import SubscriptionKey
 from tables.changelogged.named_rows import NamedRows
 from tables.changelogged.presence import EventRanges, Kept, written
@@ -111,10 +112,7 @@ class RestingRanges(NamedRows):
             self._missed.add(name)
             return None
         codes = self._made(number)
-        if len(self._looked_at) >= _MOST_LOOKED_AT:
-            self._looked_at.clear()
-        self._looked_at[codes.name] = codes
-        return codes
+        return keep(self._looked_at, codes.name, codes, _MOST_LOOKED_AT)
 
     def awake(self, name: SubscriptionKey) -> Codes:
         """Return the event ranges of an external subscription to be changed."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
+from app.bounds.at_hand import keep
 from app.definitions.model import Charge, Metric, Plan, Subscription
 from app.definitions.timeline import Period
 from app.numbers import EXACT, ZERO, group_text, plain
@@ -101,9 +102,7 @@ class InstantRecords:
             return self._make_cell(change)
         cell = self._cells.get(identity)
         if cell is None:
-            if len(self._cells) >= CELLS_AT_HAND:
-                self._cells.clear()
-            self._cells[identity] = cell = self._make_cell(change)
+            cell = keep(self._cells, identity, self._make_cell(change), CELLS_AT_HAND)
         return cell
 
     def _make_cell(self, change: Change) -> _Cell:

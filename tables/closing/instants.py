@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from app.bounds.at_hand import keep
 from app.bounds.turns import Steps, in_order
 from app.definitions.timeline import NEVER_MS
 from app.numbers import ZERO
@@ -431,9 +432,7 @@ class Deciding:
                 ZERO,
                 self._cut_ms,
             )
-            if len(self._cells) >= CELLS_AT_HAND:
-                self._cells.clear()
-            self._cells[key] = found = identity, new
+            found = keep(self._cells, key, (identity, new), CELLS_AT_HAND)
         return found
 
     def _put(self, identity: str, known: StoredChain, chain: Chain) -> StoredChain:
@@ -448,8 +447,6 @@ class Deciding:
             chain.billed,
             self._cut_ms,
         )
-        if len(self._chains) >= CELLS_AT_HAND:
-            self._chains.clear()
-        self._chains[identity] = now
+        keep(self._chains, identity, now, CELLS_AT_HAND)
         self._book.put_chain(identity, now)
         return now

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from app.bounds.at_hand import keep
 from app.definitions.input_limits import InputLimits
 from app.definitions.model import Charge, HistoryRecord, Metric, Plan, Subscription
 from app.definitions.state import Definitions
@@ -119,9 +120,7 @@ class PlanCharges:
         """Return charges with a metric of a code as of a moment, in plan order."""
         by_code = self._by_code.get(at_ms)
         if by_code is None:
-            if len(self._by_code) >= MOST_MOMENTS:
-                self._by_code.clear()
-            by_code = self._by_code[at_ms] = {}
+            by_code = keep(self._by_code, at_ms, {}, MOST_MOMENTS)
             for charge, metric in charges_in_force(self.definitions, self.plan, None, at_ms):
                 by_code.setdefault(metric.code, []).append((charge, metric))
         return by_code.get(code, [])
@@ -220,10 +219,9 @@ class CodeCharges:
         """Return the runs of a timeline that many share, put together once."""
         known = self._of_shared.get(id(timeline))
         if known is None:
-            if len(self._of_shared) >= MOST_SHARED:
-                self._of_shared.clear()
             # As long as the timeline is kept, no other object has its id.
-            known = self._of_shared[id(timeline)] = timeline, tuple(self.runs(timeline))
+            made = timeline, tuple(self.runs(timeline))
+            known = keep(self._of_shared, id(timeline), made, MOST_SHARED)
         return known[1]
 
     def alike_until_ms(self, period: Period) -> int:
@@ -365,9 +363,7 @@ class ChargeFolds:
         name = (plan_id, len(plan.changes))
         known = self._plans.get(name)
         if known is None:
-            if len(self._plans) >= MOST_PLANS:
-                self._plans.clear()
-            known = self._plans[name] = PlanCharges(definitions, plan)
+            known = keep(self._plans, name, PlanCharges(definitions, plan), MOST_PLANS)
         return known
 
     def lasting(
@@ -389,10 +385,8 @@ class ChargeFolds:
             first = timeline.first
             if first is None or not _is_like_all_later(first, terms.since_ms, *since_ms):
                 return ()
-            if len(self._lasting) >= MOST_CODES:
-                self._lasting.clear()
-            folding = tuple(charges.folds_in(first).items())
-            known = self._lasting[name] = offset, *since_ms, folding
+            made = offset, *since_ms, tuple(charges.folds_in(first).items())
+            known = keep(self._lasting, name, made, MOST_CODES)
         _, alike_from_ms, turned_ms, folding = known
         made_ms = terms.since_ms
         if alike_from_ms <= made_ms and turned_ms <= terms.subscription.started_at_ms:

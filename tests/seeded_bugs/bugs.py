@@ -21,6 +21,13 @@ class Bug(NamedTuple):
 
 BUGS = (
     Bug(
+        "all-that-is-at-hand-stays",
+        "app/bounds/at_hand.py",
+        "        at_hand.clear()\n",
+        "        pass\n",
+        "tests/app/bounds/test_at_hand.py::test_where_as_many_are_at_hand_all_of_them_go",
+    ),
+    Bug(
         "who-restores-is-not-waited-for",
         "app/cli/every_worker.py",
         "if again_s is None or monotonic() + again_s > until_s:",
@@ -246,7 +253,7 @@ BUGS = (
     Bug(
         "chain-as-it-was-at-first",
         "tables/closing/instants.py",
-        "self._chains[identity] = now",
+        "keep(self._chains, identity, now, CELLS_AT_HAND)",
         "self._chains.setdefault(identity, now)",
         "tests/semantics/test_instants.py::test_each_group_has_a_peak_of_its_own",
     ),
@@ -8147,7 +8154,7 @@ BUGS = (
     Bug(
         "charges-of-a-plan-put-together-for-each-code",
         "tables/routing/plan.py",
-        "known = self._plans[name] = PlanCharges(definitions, plan)",
+        "known = keep(self._plans, name, PlanCharges(definitions, plan), MOST_PLANS)",
         "known = PlanCharges(definitions, plan)",
         "tests/rules/test_shared_charges.py::test_all_codes_of_a_plan_look_at_its_charges_once",
     ),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Iterator, MutableMapping
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 from weakref import ref
 
+from app.bounds.at_hand import keep
 from app.definitions.indexes.forms import D, Form, Row
 from app.definitions.indexes.places import Places
 from app.definitions.indexes.rows import Keep, Rows
@@ -190,10 +191,7 @@ class PackedVersions(MutableMapping[K, Versions[D]], Generic[K, D]):
 
     def _hand(self, key: K, versions: Versions[D]) -> Versions[D]:
         """Keep versions at hand, and return them."""
-        if len(self._at_hand) >= _MOST_AT_HAND:
-            self._at_hand.clear()
-        self._at_hand[key] = versions
-        return versions
+        return keep(self._at_hand, key, versions, _MOST_AT_HAND)
 
     def _sweep(self) -> None:
         """Forget what nobody holds any more; it comes again after as many as are held."""
