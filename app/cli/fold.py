@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence
-from typing import IO, get_args
+from typing import IO, Final, get_args
 
 import click
 
@@ -22,6 +22,9 @@ from app.offline.arrival_log import ArrivalsOnDisk
 from app.offline.fold import DefinitionLine, OfflineMeter
 from app.wire.usage_records import Topic
 
+LEAST_MS: Final = 100_000_000_000
+"""3 March 1973: a smaller number is a year, a date without hyphens or seconds by mistake."""
+
 
 class Instant(click.ParamType):
     """Milliseconds since the epoch, given as such or as RFC 3339."""
@@ -33,9 +36,17 @@ class Instant(click.ParamType):
     ) -> int:
         """Return milliseconds since the epoch."""
         text = str(value)
-        at_ms = int(text) if text.isdecimal() else parse_iso8601_ms(text)
+        is_number = text.isascii() and text.isdecimal()
+        at_ms = int(text) if is_number else parse_iso8601_ms(text)
         if at_ms is None:
             self.fail(f"{text!r} is neither milliseconds nor RFC 3339", param, ctx)
+        if is_number and at_ms < LEAST_MS:
+            self.fail(
+                f"{text!r} would be {at_ms:,} ms after 1970. Write a time of ISO 8601, for example "
+                "2026-10-01 or 2026-10-01T00:00:00Z, or milliseconds of 12 digits or more.",
+                param,
+                ctx,
+            )
         if at_ms >= LATEST_START_MS:
             self.fail(f"{text!r} lies beyond the year 8999", param, ctx)
         return at_ms

@@ -21,6 +21,13 @@ class Bug(NamedTuple):
 
 BUGS = (
     Bug(
+        "a-year-is-milliseconds",
+        "app/cli/fold.py",
+        "if is_number and at_ms < LEAST_MS:",
+        "if False:",
+        "tests/app/cli/test_fold.py::test_a_number_that_is_small_is_no_time",
+    ),
+    Bug(
         "all-that-is-at-hand-stays",
         "app/bounds/at_hand.py",
         "        at_hand.clear()\n",

@@ -222,6 +222,18 @@ def test_at_must_be_an_instant(tmp_path: Path) -> None:
     assert "'tomorrow' is neither" in result.stderr
 
 
+def test_a_number_that_is_small_is_no_time(tmp_path: Path) -> None:
+    """Of a year, a date without hyphens and seconds nobody means milliseconds."""
+    for at in ("2026", "20261001", "1790812800"):
+        result = run(tmp_path, options=("--at", at))
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert f"Invalid value for '--at': '{at}' would be {int(at):,} ms after 1970" in (
+            result.stderr
+        )
+        assert "2026-10-01T00:00:00Z" in result.stderr
+    assert run(tmp_path, options=("--at", str(fold.LEAST_MS))).exit_code == 0
+
+
 @pytest.mark.parametrize("at", ["9999-06-01", "9" * 30])
 def test_at_leaves_room_for_the_periods_after_it(tmp_path: Path, at: str) -> None:
     result = run(tmp_path, options=("--at", at))

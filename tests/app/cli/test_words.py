@@ -84,9 +84,12 @@ def test_what_is_no_number_of_anything(words: list[str]) -> None:
         ["preview", "/dev/null", "--to"],
         ["export", "events", "--from"],
         ["export", "records", "--to"],
+        ["fold", "/dev/null", "/dev/null", "--at"],
     ],
 )
-@pytest.mark.parametrize("time", ["foo", "", "2026-13-01", "\udcff"])
+@pytest.mark.parametrize(
+    "time", ["foo", "", "2026-13-01", "\udcff", "2026", "20261001", "1790812800"]
+)
 def test_no_time_is_wrong_usage(words: list[str], time: str) -> None:
     answer = CliRunner().invoke(cli, [*words, time])
     assert (answer.exit_code, answer.stdout) == (2, ""), answer.output
