@@ -21,6 +21,14 @@ class Bug(NamedTuple):
 
 BUGS = (
     Bug(
+        "a-metric-that-is-deleted-has-nothing-to-show",
+        "app/api/usage/explain.py",
+        "if not shows and call.meter.definitions.metric(call.organization_id, code) is None:",
+        "if False:",
+        "tests/app/api/usage/test_explain.py"
+        "::test_a_metric_that_never_was_has_no_figures_that_are_equal",
+    ),
+    Bug(
         "a-year-is-milliseconds",
         "app/cli/fold.py",
         "if is_number and at_ms < LEAST_MS:",

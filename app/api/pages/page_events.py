@@ -75,12 +75,9 @@ async def explain(call: Call) -> Html | Reply:
     query = explain_query(asked_for(call, _explanation(call, name, name, code, per_page="50")))
     here = inside(call)
     found = await explained(here, query)
-    if not (found.cells or found.counts):
+    if not (found.cells or found.counts or subscriptions_of(here, name)):
         # What nobody defined is not called empty.
-        if here.meter.definitions.metric(here.organization_id, code) is None:
-            raise not_found("billable_metric")
-        if not subscriptions_of(here, name):
-            raise not_found("subscription")
+        raise not_found("subscription")
     page_number = call.query.positive("page", 1)
     return explain_html.explain_view(found, query, carried(call), page_number)
 

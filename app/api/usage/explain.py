@@ -62,12 +62,19 @@ async def explained(call: Call, query: ExplainQuery) -> Explanation:
         raise invalid({"since_revision": ["not_published"]}) from None
     if explanation is None:
         raise not_found("usage_period")
+    check_shown(call, query.metric_code, shows=bool(explanation.cells or explanation.counts))
     return explanation
 
 
 def check_metric(call: Call, code: str) -> None:
     """Raise 404 if no metric ever had the code; one that is deleted may have counted."""
     if not call.meter.definitions.metric_history(call.organization_id, code):
+        raise not_found("billable_metric")
+
+
+def check_shown(call: Call, code: str, *, shows: bool) -> None:
+    """Raise 404 if nothing is there of a metric that is deleted: as in Lago there is none."""
+    if not shows and call.meter.definitions.metric(call.organization_id, code) is None:
         raise not_found("billable_metric")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any, get_args
 
 from app.api.answering.call import Call
@@ -9,7 +10,7 @@ from app.api.answering.csv_text import asks_for_csv, csv_answer, csv_parts
 from app.api.answering.peers import forward, owner_elsewhere
 from app.api.answering.streams import parts, streamed
 from app.api.http.errors import FieldErrors, invalid
-from app.api.usage.explain import check_customer, check_metric, named
+from app.api.usage.explain import check_customer, check_metric, check_shown, named
 from app.api.usage.usage_json import as_of_json
 from app.billing_periods.instants import iso_milliseconds
 from app.billing_periods.timezones import is_timezone
@@ -41,6 +42,9 @@ async def show(call: Call) -> Any:
     as_csv = asks_for_csv(call)
     check_metric(call, query.metric_code)
     series = await call.meter.evidence.series(call.organization_id, query)
+    values = chain.from_iterable(charge.values for charge in series.charges)
+    shows = any(value.units or value.events_count for value in values)
+    check_shown(call, query.metric_code, shows=shows)
     shown = series_json(series, call.query.text("window") or "day", query.timezone)
     work = Work("request", "series", call.organization_id, query.external_subscription_id)
     if as_csv:

@@ -10,15 +10,19 @@ import pytest
 from app.api.http.query import Query
 from app.api.usage.explain import explanation_json, wanted_group
 from app.meter.evidence import (
+    ChargeUsageSeries,
     ExplainedCell,
     ExplainQuery,
     Explanation,
     FigureTexts,
     PendingFigures,
+    SeriesQuery,
+    UsageSeries,
+    WindowUsage,
 )
 from app.meter.usage import AsOf
 from tests.app.api.conftest import Running
-from tests.app.page.site import defined
+from tests.app.page.site import defined, send_event
 from tests.world import bodies
 
 # The clock stands at 2024-03-15T12:00:00Z, and events may be dated 3,652 days ahead of it.
@@ -29,6 +33,8 @@ PATH = "/api/v1/customers/s/usage/explain?external_subscription_id=s&billable_me
     ("at", "code"),
     [
         ("never", "invalid_date"),
+        ("2026", "invalid_date"),
+        ("1790812800000", "invalid_date"),
         ("9999-06-01", "value_is_out_of_range"),
         ("2034-03-15T12:00:00.001Z", "value_is_out_of_range"),
     ],
@@ -67,7 +73,7 @@ async def test_a_metric_that_there_never_was_is_named(api: Running) -> None:
 
 
 async def test_a_metric_that_never_was_has_no_figures_that_are_equal(api: Running) -> None:
-    """One that is deleted has its history."""
+    """Nor has one that is deleted, as in Lago, unless there is usage of it."""
     await defined(api)
     paths = [
         f"/api/v1/customers/acme/usage/{kind}?external_subscription_id=sub_1&billable_metric_code="
@@ -76,8 +82,35 @@ async def test_a_metric_that_never_was_has_no_figures_that_are_equal(api: Runnin
     for path in paths:
         answer = await api.call("GET", f"{path}nobody")
         assert (answer.status, answer.body["code"]) == (404, "billable_metric_not_found")
-    await api.must("DELETE", "/api/v1/billable_metrics/storage")
     assert [(await api.call("GET", f"{path}storage")).status for path in paths] == [200, 200]
+    await api.must("DELETE", "/api/v1/billable_metrics/storage")
+    for path in paths:
+        answer = await api.call("GET", f"{path}storage")
+        assert (answer.status, answer.body["code"]) == (404, "billable_metric_not_found")
+    await send_event(api, "sub_1", "storage", properties={"gb": "1"})
+    assert (await api.call("GET", f"{paths[0]}storage")).status == 200
+
+
+async def test_a_series_of_a_metric_that_is_deleted_is_shown_where_it_has_usage(
+    api: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await defined(api)
+    await api.must("DELETE", "/api/v1/billable_metrics/storage")
+
+    async def told(_: str, query: SeriesQuery) -> UsageSeries:
+        used = WindowUsage(*query.windows[0], Decimal(0), Decimal(0), 1)
+        return UsageSeries(
+            external_subscription_id=query.external_subscription_id,
+            metric_code=query.metric_code,
+            aggregation_type="count_agg",
+            charges=(ChargeUsageSeries("charge", "code", (used,)),),
+            as_of=AsOf(0, 0, 0, 0),
+        )
+
+    monkeypatch.setattr(api.meter, "series", told)
+    path = "/api/v1/customers/acme/usage/series?external_subscription_id=sub_1"
+    shown = await api.must("GET", f"{path}&billable_metric_code=storage")
+    assert len(shown["usage_series"]["charges"]) == 1
 
 
 def test_published_pending_and_live_stand_apart() -> None:
