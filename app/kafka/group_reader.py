@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from time import monotonic
 from typing import Any, Final, NamedTuple
 
 from aiokafka import ConsumerRebalanceListener, TopicPartition
@@ -20,6 +21,8 @@ _METADATA_MS: Final = 5_000
 """How often it is looked for topics and partitions that are new."""
 _FETCH_BYTES: Final = 1024 * 1024
 _RECORDS: Final = 500
+_HEARD_S: Final = 10.0
+"""As long as a session of the group: then others may have what was ours."""
 
 
 class Committed(NamedTuple):
@@ -106,6 +109,11 @@ class GroupReader:
             tp: [LogRecord(r.key, r.value, r.headers, r.timestamp, r.offset) for r in records]
             for tp, records in fetched.items()
         }
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether the brokers have said of late that we are in the group."""
+        return monotonic() - self._reader.heard_s < _HEARD_S
 
     @property
     def _reader(self) -> Consumer:

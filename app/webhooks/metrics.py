@@ -37,18 +37,19 @@ class Metrics:
         self.assigned = Gauge(
             "meter_webhooks_assigned", "Partitions that this process reads.", registry=registry
         )
-        waits = Gauge(
+        self.waits = Ages(
             "meter_webhooks_oldest_waiting_seconds",
             "Age of the oldest delivery that waits or is on its way.",
-            registry=registry,
+            registry,
+            clock,
         )
-        self.waits = Ages(waits, clock)
-        unread = Gauge(
+        self.unread = Ages(
             "meter_webhooks_oldest_unread_seconds",
-            "Age of the oldest known record, or other cause, that is not all made deliveries of.",
-            registry=registry,
+            "Age of the oldest known record, or other cause, that is not all made deliveries of; "
+            "absent while no broker answers.",
+            registry,
+            clock,
         )
-        self.unread = Ages(unread, clock)
         # An increase is seen from a series that was there before: each begins at 0.
         for outcome in _OUTCOMES:
             self.attempts.labels(outcome)

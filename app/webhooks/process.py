@@ -67,7 +67,7 @@ class Webhooks:
         # Definitions live as long as the process.
         self._collecting.start()
         self._sender.start()
-        self._metrics.unread.begin(READING)
+        self._metrics.unread.lose(READING)
         try:
             await self._web.setup()
             settings = self._settings
@@ -112,7 +112,7 @@ class Webhooks:
                     self._fail(defect)
                     return
                 log.warning("Kafka does not answer, it is tried again: %s", error)
-                self._metrics.unread.begin(READING)
+                self._metrics.unread.lose(READING)
             await asyncio.sleep(_AGAIN_S)
 
     def _fail(self, error: BaseException) -> None:

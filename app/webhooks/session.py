@@ -127,8 +127,10 @@ class Session:
         unread = self._metrics.unread
         while True:
             fetched = await self._reader.fetch()
-            if fetched or followed.ready.is_set():
+            if fetched or (followed.ready.is_set() and self._reader.is_heard):
                 unread.end(READING)
+            elif not self._reader.is_heard:
+                unread.lose(READING)
             if not fetched:
                 continue
             # However far it is behind, of what is not fetched yet nothing is older in a partition.

@@ -21,6 +21,14 @@ class Bug(NamedTuple):
 
 BUGS = (
     Bug(
+        "what-nobody-has-seen-is-read",
+        "app/webhooks/process.py",
+        "        self._metrics.unread.lose(READING)\n        try:",
+        "        try:",
+        "tests/app/webhooks/test_standstill.py"
+        "::test_before_a_broker_has_answered_nobody_knows_what_is_unread",
+    ),
+    Bug(
         "a-metric-that-is-deleted-has-nothing-to-show",
         "app/api/usage/explain.py",
         "if not shows and call.meter.definitions.metric(call.organization_id, code) is None:",

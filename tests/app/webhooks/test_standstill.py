@@ -7,8 +7,20 @@ import asyncio
 import pytest
 from aiohttp import web
 
+from app.local_servers.kafka import LocalKafka
+from app.settings import Settings
 from app.webhooks import outboxes
-from tests.app.webhooks.conftest import Ahead, Topics, alert, assigned, committed, figure, says
+from tests.app.webhooks.conftest import (
+    Ahead,
+    Topics,
+    alert,
+    assigned,
+    committed,
+    figure,
+    page,
+    says,
+)
+from tests.world.live.paused import pause, resume
 from tests.world.live.webhooks import running_webhooks
 from tests.world.waiting import PATIENCE_S
 
@@ -52,3 +64,46 @@ async def test_webhooks_that_stand_still_say_since_when(
     finally:
         over.set()
         await answering.cleanup()
+
+
+async def test_before_a_broker_has_answered_nobody_knows_what_is_unread(
+    webhook_settings: Settings,
+) -> None:
+    taken = list[asyncio.StreamWriter]()
+    silent = await asyncio.start_server(lambda _, writer: taken.append(writer), "127.0.0.1", 0)
+    address = f"127.0.0.1:{silent.sockets[0].getsockname()[1]}"
+    settings = webhook_settings.model_copy(update={"kafka_bootstrap_servers": (address,)})
+    try:
+        async with running_webhooks(settings):
+            await says(settings, "meter_webhooks_assigned 0.0")
+            async with asyncio.timeout(PATIENCE_S):
+                while not taken:
+                    await asyncio.sleep(0.1)
+            assert not await _is_known(settings)
+    finally:
+        for writer in taken:
+            writer.close()
+        silent.close()
+
+
+@pytest.mark.slow
+async def test_while_no_broker_answers_nobody_knows_what_is_unread(
+    topics: Topics, local_kafka: LocalKafka
+) -> None:
+    settings = topics.settings
+    async with running_webhooks(settings):
+        await assigned(settings)
+        await says(settings, "meter_webhooks_oldest_unread_seconds 0.0")
+        pause(local_kafka.process)
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while await _is_known(settings):
+                    await asyncio.sleep(0.1)
+        finally:
+            resume(local_kafka.process)
+        await says(settings, "meter_webhooks_oldest_unread_seconds 0.0")
+
+
+async def _is_known(settings: Settings) -> bool:
+    """Whether it is told how old what is unread is."""
+    return "\nmeter_webhooks_oldest_unread_seconds " in await page(settings)
