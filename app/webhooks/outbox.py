@@ -9,14 +9,19 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import Final
 
 from app.webhooks.message import Message
 
+AT_ONCE: Final = 512
+"""Requests at once, to all endpoints together."""
+DOUBTFUL_AT_ONCE: Final = AT_ONCE // 2
+"""Of these to all that fail, are slow or were never asked: however many, others have the rest."""
 WIDTH: Final = 16
 """Requests at once to an endpoint that takes what it is sent."""
-FAILING_WIDTH: Final = 2
-"""Requests at once to one that does not, so that it ties up little."""
+DOUBTFUL_WIDTH: Final = 2
+"""Requests at once to one that does not, or was never asked, so that it ties up little."""
 SWIFT_S: Final = 1.0
 """An endpoint that takes longer is waited for by nobody."""
 
@@ -59,9 +64,14 @@ class Outbox:
         attempt: Callable[[Delivery], Awaitable[Attempt]],
         ended: Callable[[Delivery], None],
         failed: Callable[[BaseException], None],
+        doubtful: asyncio.Semaphore,
     ):
-        """Tell `ended` of each delivery that leaves the outbox, `failed` of a defect of ours."""
+        """Tell `ended` of each delivery that leaves the outbox, `failed` of a defect of ours.
+
+        `doubtful`: of all outboxes whose endpoints may not take what they are sent.
+        """
         self._attempt = attempt
+        self._doubtful = doubtful
         self._ended = ended
         self._failed = failed
         self._lanes: dict[str, deque[Delivery]] = {}
@@ -74,7 +84,9 @@ class Outbox:
         self.count = 0
         self.size = 0
         self.is_swift = True
-        """Whether the last attempt succeeded, and soon."""
+        """Whether the last attempt succeeded, and soon; True before the first."""
+        self._is_doubtful = True
+        """Whether it did not; True before the first."""
 
     def put(self, delivery: Delivery) -> None:
         """Take a delivery to be made after those of its lane."""
@@ -98,7 +110,7 @@ class Outbox:
         self._ready.clear()
 
     def _go_on(self) -> None:
-        width = WIDTH if self.is_swift else FAILING_WIDTH
+        width = DOUBTFUL_WIDTH if self._is_doubtful else WIDTH
         while self._ready and len(self._running) < width:
             task = asyncio.create_task(self._try(*self._ready.popleft()))
             self._running.add(task)
@@ -114,8 +126,10 @@ class Outbox:
         self._go_on()
 
     async def _try(self, delivery: Delivery, leads: bool) -> None:
-        attempt = await self._attempt(delivery)
+        async with self._doubtful if self._is_doubtful else nullcontext():
+            attempt = await self._attempt(delivery)
         self.is_swift = attempt.succeeded and attempt.took_s <= SWIFT_S
+        self._is_doubtful = not self.is_swift
         if attempt.wait_s is None:
             self._end(delivery)
         else:

@@ -14,7 +14,7 @@ from app.definitions.model import WebhookEndpoint
 from app.definitions.state import Definitions
 from app.webhooks.message import Message
 from app.webhooks.metrics import Metrics
-from app.webhooks.outbox import Attempt, Delivery, Outbox
+from app.webhooks.outbox import DOUBTFUL_AT_ONCE, Attempt, Delivery, Outbox
 from app.webhooks.reasons import Reason
 
 MOST_OF_ONE: Final = 5_000
@@ -42,6 +42,7 @@ class Outboxes:
         self._of: dict[str, Outbox] = {}
         self._size = 0
         self._freed = asyncio.Event()
+        self._doubtful = asyncio.Semaphore(DOUBTFUL_AT_ONCE)
 
     async def put(
         self, message: Message, begin: Callable[[], None], done: Callable[[], None]
@@ -93,7 +94,8 @@ class Outboxes:
     def _box(self, endpoint_id: str) -> Outbox:
         box = self._of.get(endpoint_id)
         if box is None:
-            box = self._of[endpoint_id] = Outbox(self._attempt, self._left, self._failed)
+            about = self._attempt, self._left, self._failed, self._doubtful
+            box = self._of[endpoint_id] = Outbox(*about)
         return box
 
     def _left(self, delivery: Delivery) -> None:

@@ -17,7 +17,7 @@ from app.log import facts
 from app.webhooks.failures import Failure, Failures, host_of
 from app.webhooks.metrics import Metrics
 from app.webhooks.names import Names
-from app.webhooks.outbox import Attempt, Delivery
+from app.webhooks.outbox import AT_ONCE, Attempt, Delivery
 from app.webhooks.reasons import Reason, reason_of
 from app.webhooks.signatures import Signer, Unsigned
 
@@ -25,8 +25,6 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS: Final = 3
 TIMEOUT_S: Final = 30.0
-AT_ONCE: Final = 512
-"""Requests at once, to all endpoints together."""
 _TAKEN: Final = (200, 201, 202, 204)
 _ANSWER_BYTES: Final = 16 * 1024
 """Read of an answer, so that the connection serves again; nothing of it is used."""

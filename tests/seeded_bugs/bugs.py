@@ -21,6 +21,14 @@ class Bug(NamedTuple):
 
 BUGS = (
     Bug(
+        "those-that-fail-have-all-requests",
+        "app/webhooks/outbox.py",
+        "async with self._doubtful if self._is_doubtful else nullcontext():",
+        "async with nullcontext():",
+        "tests/app/webhooks/test_outboxes.py"
+        "::test_endpoints_that_fail_leave_half_of_the_requests_to_others",
+    ),
+    Bug(
         "what-nobody-has-seen-is-read",
         "app/webhooks/process.py",
         "        self._metrics.unread.lose(READING)\n        try:",

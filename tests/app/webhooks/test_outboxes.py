@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -14,7 +15,7 @@ from app.definitions.model import WebhookEndpoint
 from app.webhooks import outboxes
 from app.webhooks.message import Message
 from app.webhooks.metrics import Metrics
-from app.webhooks.outbox import FAILING_WIDTH, WIDTH, Attempt, Delivery
+from app.webhooks.outbox import DOUBTFUL_AT_ONCE, DOUBTFUL_WIDTH, WIDTH, Attempt, Delivery
 from app.webhooks.outboxes import Outboxes
 from app.webhooks.places import Progress
 from app.webhooks.sender import wait_s
@@ -22,16 +23,23 @@ from tests.world.definitions_log import ORG, Log
 from tests.world.waiting import until
 
 GOOD = Attempt(True, 0.0)
+FAILED = Attempt(False, 0.0)
 
 
 class Post:
     """Endpoints by id, and what becomes of what is put for them."""
 
     def __init__(self, *urls: str) -> None:
+        """Define endpoints, ten for an organization."""
         log = Log()
+        self.organizations = [f"{ORG}{number}" for number in range(0, len(urls), 10)]
         self.ids = [
-            log.accept(commands.create_webhook_endpoint(ORG, {"webhook_url": url})).id
-            for url in urls
+            log.accept(
+                commands.create_webhook_endpoint(
+                    self.organizations[number // 10], {"webhook_url": url}
+                )
+            ).id
+            for number, url in enumerate(urls)
         ]
         self.attempts: list[tuple[str, str]] = []
         """(endpoint, id of the message) as each was begun"""
@@ -65,8 +73,9 @@ class Post:
         self.given_up.append(delivery.message.id)
 
     async def put(self, identity: str, lane: str = "s", size: int = 2) -> None:
-        message = Message(ORG, "plan.created", identity, lane, b"x" * size)
-        await self.boxes.put(message, self._begin, self._done)
+        for organization_id in self.organizations:
+            message = Message(organization_id, "plan.created", identity, lane, b"x" * size)
+            await self.boxes.put(message, self._begin, self._done)
 
     def _begin(self) -> None:
         self.open += 1
@@ -105,10 +114,10 @@ async def test_what_fails_waits_apart_while_its_lane_goes_on() -> None:
 
 
 async def test_requests_at_once_to_one_endpoint_are_bounded() -> None:
-    for swift, width in ((True, WIDTH), (False, FAILING_WIDTH)):
+    for first, width in ((GOOD, WIDTH), (FAILED, DOUBTFUL_WIDTH), (None, DOUBTFUL_WIDTH)):
         post = Post("http://a")
-        if not swift:
-            post.answer = lambda _: Attempt(False, 0.0)
+        if first is not None:
+            post.answer = partial(_always, first)
             await post.put("first", "first")
             await post.over()
         post.gate.clear()
@@ -118,6 +127,27 @@ async def test_requests_at_once_to_one_endpoint_are_bounded() -> None:
         assert post.running == width
         post.gate.set()
         await post.over()
+
+
+def _always(attempt: Attempt, _: Delivery) -> Attempt:
+    return attempt
+
+
+async def test_endpoints_that_fail_leave_half_of_the_requests_to_others() -> None:
+    """As many as there are of them, in every organization."""
+    up, *down = (f"http://{number}" for number in range(DOUBTFUL_AT_ONCE + 1))
+    post = Post(up, *down)
+    post.answer = lambda delivery: GOOD if delivery.endpoint_id == post.ids[0] else FAILED
+    await post.put("0", "x")
+    await post.over()
+    post.gate.clear()
+    await post.put("1", "x")
+    await post.put("2", "y")
+    await until(lambda: post.running == DOUBTFUL_AT_ONCE + 2, 5)
+    told = [identity for endpoint, identity in post.attempts if endpoint == post.ids[0]]
+    assert told == ["0", "1", "2"]
+    post.gate.set()
+    await post.over()
 
 
 async def test_a_swift_endpoint_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
