@@ -22,7 +22,7 @@ from app.kafka.clients import NOT_TAKEN
 from app.kafka.faust_app import MeterApp
 from app.kafka.placing import DeliveryBroken
 from app.kafka.record_batch import RecordBatch
-from app.kafka.waiting import Waiting
+from app.kafka.waiting import WaitingPartitions
 from app.runtime.partition.careful import examine, needs_examining, without_lost
 from app.runtime.partition.forwarder import Forwarder
 from app.runtime.partition.life import State
@@ -80,7 +80,7 @@ class _Lanes:
         self._turns = turns
         self._turn = asyncio.Lock()
         self._waiting: dict[int, asyncio.Queue[RecordBatch]] = {}
-        self._held = Waiting(log, "to be folded")
+        self._held = WaitingPartitions(log, "to be folded")
         self._tasks: list[asyncio.Task[None]] = []
 
     def put(self, batch: RecordBatch) -> None:

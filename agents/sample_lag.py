@@ -25,7 +25,7 @@ EVERY_S = 1.0
 ASKED_EVERY_S = 5.0
 
 
-class Sampled(Protocol):
+class SampledLag(Protocol):
     """The parts of a worker that are asked."""
 
     clock: Clock
@@ -40,7 +40,7 @@ class Sampled(Protocol):
     def owned(self) -> Mapping[int, OwnedPartition]: ...
 
 
-async def sample_lag(worker: Sampled) -> None:
+async def sample_lag(worker: SampledLag) -> None:
     """Sample until cancelled; a broker that does not answer leaves the last sample."""
     ends = _Ends(worker)
 
@@ -56,7 +56,7 @@ async def sample_lag(worker: Sampled) -> None:
     await every(EVERY_S, sample)
 
 
-def _astir(worker: Sampled) -> list[int]:
+def _astir(worker: SampledLag) -> list[int]:
     """Return the partitions that have folded since they were sampled last, or were not at rest."""
     observed = worker.status.observed
     return [
@@ -71,7 +71,7 @@ def _astir(worker: Sampled) -> list[int]:
 class _Ends:
     """Where partitions end, as it was asked and as it is seen with what is fetched."""
 
-    def __init__(self, worker: Sampled):
+    def __init__(self, worker: SampledLag):
         self._worker = worker
         self._known: dict[TopicPartition, tuple[int, int]] = {}
         self.asked_s = -ASKED_EVERY_S
@@ -122,7 +122,7 @@ def _folded_to(owned: OwnedPartition) -> tuple[int, int]:
     return checkpoint.raw_next, checkpoint.rekeyed_next
 
 
-async def _sample(worker: Sampled, ends: _Ends, numbers: Iterable[int]) -> None:
+async def _sample(worker: SampledLag, ends: _Ends, numbers: Iterable[int]) -> None:
     status, offsets = worker.status, worker.offsets
     logs = {number: offsets.logs_of(number) for number in numbers}
     if not logs:

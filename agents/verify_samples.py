@@ -33,7 +33,7 @@ BEHIND_RECORDS = 20_000
 WAIT_S = 1.0
 
 
-class Sampled(Protocol):
+class SampledPartitions(Protocol):
     """The parts of a worker that are asked."""
 
     settings: Settings
@@ -48,7 +48,7 @@ class Sampled(Protocol):
         ...
 
 
-async def verify_samples(worker: Sampled) -> None:
+async def verify_samples(worker: SampledPartitions) -> None:
     """Verify a few meter keys a minute until cancelled; trouble with the broker only delays it."""
     turns = RoundRobin(worker)
 
@@ -62,7 +62,7 @@ async def verify_samples(worker: Sampled) -> None:
 _INTERRUPTED = "Verification in the background was interrupted: %s"
 
 
-async def verify_next(worker: Sampled, turns: RoundRobin) -> None:
+async def verify_next(worker: SampledPartitions, turns: RoundRobin) -> None:
     """Verify the subscriptions whose turn it is."""
     owned, names = turns.next(worker.settings.verify_pairs_per_minute)
     if owned is None or not names:
@@ -79,7 +79,7 @@ async def verify_next(worker: Sampled, turns: RoundRobin) -> None:
                     return
 
 
-async def until_folded(worker: Sampled) -> None:
+async def until_folded(worker: SampledPartitions) -> None:
     """Wait while the live fold is behind: it needs the time more."""
     while not _is_wanted(worker) and any(
         worker.status.observed[n].lag > BEHIND_RECORDS
@@ -88,14 +88,14 @@ async def until_folded(worker: Sampled) -> None:
         await asyncio.sleep(WAIT_S)
 
 
-def _is_wanted(worker: Sampled) -> bool:
+def _is_wanted(worker: SampledPartitions) -> bool:
     return worker.scans.waiting > 0
 
 
 class RoundRobin:
     """Subscriptions of the owned partitions, one after the other, over and over."""
 
-    def __init__(self, worker: Sampled):
+    def __init__(self, worker: SampledPartitions):
         self._worker = worker
         self._partition = -1
         self._left: dict[int, Iterator[SubscriptionKey]] = {}

@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from app.ledger.ledger import Ledger, LedgerRoom, Place
-from app.ledger.rows import Wanted, rows_of
+from app.ledger.rows import KeyRanges, rows_of
 from app.runtime.partition.owned import slices_of
 from app.settings import LOCAL_ORGANIZATION_ID as ORG
 from app.wire.arrivals import Arrival, Arrived, plain_arrival, runs_of
@@ -142,7 +142,7 @@ async def reading(events: int) -> None:
         job, rows = world.refold(), 0
         began = time.process_time()
         names, codes = job.sought()
-        for found_part in await world.ledger.locate(Wanted.of(names, codes)):
+        for found_part in await world.ledger.locate(KeyRanges.of(names, codes)):
             for chunk in await world.ledger.read(found_part) or ():
                 found = [row for row in rows_of(chunk, 0) if isinstance(row, Arrival)]
                 job.feed(found)

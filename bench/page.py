@@ -11,7 +11,7 @@ import argparse
 import time
 from statistics import median
 
-from app.api.overview.overview_json import Shown, merged, overview_json
+from app.api.overview.overview_json import SentOverview, merged, overview_json
 from app.bounds.turns import Turns, drained
 from app.definitions import commands
 from app.definitions.command import Command
@@ -105,7 +105,7 @@ def looked(lines: UsageLines, state: Partition, query: OverviewQuery) -> tuple[f
         dead_letters=(),
         about=about,
     )
-    shown = Shown(merged([overview_json(overview)], query.limit))
+    shown = SentOverview(merged([overview_json(overview)], query.limit))
     overview_view(shown.overview, Look(query.search)).encode()
     return made_s - began_s, time.process_time() - made_s
 

@@ -21,7 +21,7 @@ MOST_CHARACTERS = 500_000
 """Characters that the texts of a period may have together."""
 
 
-class Entry(NamedTuple):
+class ListedEntry(NamedTuple):
     """What one event brought."""
 
     timestamp_ms: int
@@ -33,7 +33,7 @@ class Entry(NamedTuple):
 class EntriesState(State, gc=False):
     """Entries in order of (timestamp, position)."""
 
-    entries: list[Entry] = msgspec.field(default_factory=list)
+    entries: list[ListedEntry] = msgspec.field(default_factory=list)
     size: int = 0
     """Characters of the texts of all operations, those that are not kept included."""
 
@@ -59,7 +59,7 @@ class Entries(Aggregation[EntriesState]):
         if self.operations:
             state.size += len(str(value))
         if self.first_only or not _is_over(state):
-            insort(state.entries, Entry(timestamp_ms, position, value))
+            insort(state.entries, ListedEntry(timestamp_ms, position, value))
         self._bound(state)
 
     def merge(self, state: EntriesState, other: EntriesState) -> None:
@@ -93,7 +93,9 @@ class Entries(Aggregation[EntriesState]):
         """Return the state that `pack` wrote; change the list."""
         read = str if self.operations else Decimal
         rows = packed[_ENTRIES]
-        packed[_ENTRIES] = [Entry(at_ms, tuple(place), read(text)) for at_ms, place, text in rows]
+        packed[_ENTRIES] = [
+            ListedEntry(at_ms, tuple(place), read(text)) for at_ms, place, text in rows
+        ]
         return super().unpack(packed)
 
 

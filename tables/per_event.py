@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from app.billing_periods.day_count import inclusive_days
 from app.billing_periods.timezones import local_date
-from app.definitions.per_event import Asked
+from app.definitions.per_event import AskedLists
 from app.numbers import EXACT, ZERO, ceil_at, plain, prorate
 from tables.aggregation import Lists, Window, local_ordinal
-from tables.entries import MOST_ENTRIES, Entry
+from tables.entries import MOST_ENTRIES, ListedEntry
 
 SHARE_DIGITS = 20
 
@@ -31,7 +31,7 @@ class PerEvent(NamedTuple):
     running_total: list[str] | None = None
 
 
-class Source(NamedTuple):
+class ListSource(NamedTuple):
     """What the lists of a cell follow from."""
 
     lists: Lists
@@ -43,16 +43,16 @@ class Source(NamedTuple):
     """Full units, neither rounded nor clamped."""
     carried: Decimal
     """The balance at the period's start."""
-    entries: Sequence[Entry] = ()
+    entries: Sequence[ListedEntry] = ()
     """Entries of the period, as many as a state keeps."""
-    history: Sequence[Entry] = ()
+    history: Sequence[ListedEntry] = ()
     """Before it, of a recurring metric."""
     history_events: int = 0
     whole: bool = True
     """Whether all entries are there."""
 
 
-def per_event(asked: Asked, source: Source, most: int | None = None) -> PerEvent:
+def per_event(asked: AskedLists, source: ListSource, most: int | None = None) -> PerEvent:
     """Return the lists that are asked for; None in place of those with more than `most` entries.
 
     `most` None: as many as a record may have.
@@ -79,7 +79,7 @@ _Found = tuple[list[str] | None, list[str] | None, int]
 _NONE: _Found = (None, None, 0)
 
 
-def _values(source: Source, most: int) -> _Found:
+def _values(source: ListSource, most: int) -> _Found:
     if source.prorated and source.lists != "none":
         return _prorated(source, most)
     if source.lists == "none":
@@ -101,7 +101,7 @@ def _values(source: Source, most: int) -> _Found:
             return ["1.0"] * source.events, None, source.events
 
 
-def _prorated(source: Source, most: int) -> _Found:
+def _prorated(source: ListSource, most: int) -> _Found:
     """Return the values with the share of each beside it."""
     if source.lists == "each":
         if not source.whole:
@@ -132,7 +132,7 @@ def _days_of(window: Window) -> int:
     return inclusive_days(window.from_ms, window.last_ms, window.timezone, upgraded=window.upgraded)
 
 
-def _days_left(entry: Entry, window: Window) -> int:
+def _days_left(entry: ListedEntry, window: Window) -> int:
     """Return the days from an entry's date to the last one, both counted."""
     return _last_day(window) + 1 - _day(entry.timestamp_ms, window)
 
@@ -145,7 +145,7 @@ def _last_day(window: Window) -> int:
     return _day(window.last_ms, window)
 
 
-def _running_total(asked: Asked, source: Source, most: int) -> _Found:
+def _running_total(asked: AskedLists, source: ListSource, most: int) -> _Found:
     """Return cumulative sums, history included."""
     if source.lists == "each":
         units = max(int(source.units), 0)
@@ -170,7 +170,7 @@ def _running_total(asked: Asked, source: Source, most: int) -> _Found:
     return found, None, len(found)
 
 
-def _totals(source: Source) -> Iterable[Decimal]:
+def _totals(source: ListSource) -> Iterable[Decimal]:
     return accumulate((e.value for e in chain(source.history, source.entries)), EXACT.add)
 
 
@@ -181,7 +181,7 @@ class Operation(NamedTuple):
     """An operation on a text that changes whether it is active."""
 
     timestamp_ms: int
-    entry: Entry
+    entry: ListedEntry
     text: str
     adds: bool
     until_ms: int | None
@@ -197,13 +197,13 @@ class UnitShare(NamedTuple):
     operation: Operation
 
 
-def effective(source: Source) -> list[Operation]:
+def effective(source: ListSource) -> list[Operation]:
     """Return the operations up to the end of the period that change anything, in order.
 
     A removal that an addition of the same text follows on the same date is none.
     """
     window = source.window
-    by_text: dict[str, list[Entry]] = {}
+    by_text: dict[str, list[ListedEntry]] = {}
     for entry in chain(source.history, source.entries):
         by_text.setdefault(entry.value.partition(":")[2], []).append(entry)
     found = [
@@ -214,8 +214,8 @@ def effective(source: Source) -> list[Operation]:
     return sorted(found, key=lambda operation: operation.entry[:2])
 
 
-def _effective_of(text: str, entries: Sequence[Entry], window: Window) -> Iterable[Operation]:
-    kept: list[Entry] = []
+def _effective_of(text: str, entries: Sequence[ListedEntry], window: Window) -> Iterable[Operation]:
+    kept: list[ListedEntry] = []
     last_added_day: int | None = None
     for entry in reversed(entries):
         day = _day(entry.timestamp_ms, window)
@@ -224,7 +224,7 @@ def _effective_of(text: str, entries: Sequence[Entry], window: Window) -> Iterab
         elif day == last_added_day:
             continue
         kept.append(entry)
-    added: Entry | None = None
+    added: ListedEntry | None = None
     for entry in reversed(kept):
         if _adds(entry) and added is None:
             added = entry
@@ -236,11 +236,11 @@ def _effective_of(text: str, entries: Sequence[Entry], window: Window) -> Iterab
         yield Operation(added.timestamp_ms, added, text, True, None)
 
 
-def _adds(entry: Entry) -> bool:
+def _adds(entry: ListedEntry) -> bool:
     return bool(entry.value.startswith("add:"))
 
 
-def unit_shares(source: Source) -> list[UnitShare]:
+def unit_shares(source: ListSource) -> list[UnitShare]:
     """Return the additions in force at the period's start, then the operations of the period."""
     window = source.window
     carried, own = [], []
@@ -282,7 +282,7 @@ class BreakdownDay(NamedTuple):
     total_duration: int
 
 
-def daily_sums(source: Source) -> list[DaySum]:
+def daily_sums(source: ListSource) -> list[DaySum]:
     """Return the sum of each local date with events."""
     sums: dict[str, Decimal] = {}
     for entry in source.entries:
@@ -291,7 +291,7 @@ def daily_sums(source: Source) -> list[DaySum]:
     return [DaySum(date, value) for date, value in sorted(sums.items())]
 
 
-def day_breakdown(source: Source) -> list[BreakdownDay]:
+def day_breakdown(source: ListSource) -> list[BreakdownDay]:
     """Return the rows of a prorated charge, by date."""
     if source.lists == "each":
         return _unique_breakdown(source)
@@ -312,7 +312,7 @@ def day_breakdown(source: Source) -> list[BreakdownDay]:
     ]
 
 
-def _unique_breakdown(source: Source) -> list[BreakdownDay]:
+def _unique_breakdown(source: ListSource) -> list[BreakdownDay]:
     window = source.window
     by_text: dict[str, list[UnitShare]] = {}
     for share in unit_shares(source):

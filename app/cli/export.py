@@ -13,14 +13,14 @@ import msgspec
 from app.cli.brokers import reached, settings_of_the_log
 from app.cli.ending import named_in_failures
 from app.cli.event_lines import InvalidEventsFile
-from app.cli.fold import Instant
+from app.cli.fold import TimeOption
 from app.cli.output import lines_to
 from app.cli.rows import Form, Output, Rows, output_of
 from app.cli.words import TEXT
 from app.definitions.files import InvalidDefinitionsFile, read_definitions
 from app.definitions.timeline import NEVER_MS
 from app.kafka.reading import driven
-from app.offline.export import NoSuchPlace, Part, What, export
+from app.offline.export import ExportPart, NoSuchPlace, What, export
 from app.offline.redaction import CannotRedact
 from app.wire.record_rows import COLUMNS, INSTANTS, row_of
 
@@ -78,8 +78,8 @@ class _FirstOffset(click.ParamType):
 @click.option(
     "--subscription", type=TEXT, help="Only what has an event of this external_id; arrays whole."
 )
-@click.option("--from", "from_ms", type=Instant(), help="Only what was appended from here on.")
-@click.option("--to", "to_ms", type=Instant(), help="Only what was appended before.")
+@click.option("--from", "from_ms", type=TimeOption(), help="Only what was appended from here on.")
+@click.option("--to", "to_ms", type=TimeOption(), help="Only what was appended before.")
 @click.option(
     "--redact",
     is_flag=True,
@@ -115,7 +115,7 @@ def export_command(
         raise click.UsageError("Rows are of records: events and definitions are lines.")
     settings = settings_of_the_log()
     since = {**_last_offsets(what, after), **dict(since_offset)}
-    part = Part(since, from_ms, NEVER_MS if to_ms is None else to_ms, subscription)
+    part = ExportPart(since, from_ms, NEVER_MS if to_ms is None else to_ms, subscription)
     try:
         exported = export(settings, what, part, redact=redact)
         with reached(settings), asyncio.Runner() as runner, driven(runner, exported) as batches:

@@ -26,7 +26,7 @@ LEAST_MS: Final = 100_000_000_000
 """3 March 1973: a smaller number is a year, a date without hyphens or seconds by mistake."""
 
 
-class Instant(click.ParamType):
+class TimeOption(click.ParamType):
     """Milliseconds since the epoch, given as such or as RFC 3339."""
 
     name = "time"
@@ -58,7 +58,7 @@ class Instant(click.ParamType):
 @click.option(
     "--at",
     "at_ms",
-    type=Instant(),
+    type=TimeOption(),
     required=True,
     help="How far to fold: nothing appended later counts, every cut until then is taken.",
 )

@@ -12,7 +12,7 @@ import click
 from app.cli.ending import told_at_the_end
 
 
-class _Place(NamedTuple):
+class _CommandPlace(NamedTuple):
     """Where a command is, the extra that installs what it needs, and the line that lists it."""
 
     module: str
@@ -21,8 +21,8 @@ class _Place(NamedTuple):
     attribute: str
 
 
-def _place(module: str, extra: str | None, short_help: str, attribute: str = "") -> _Place:
-    return _Place(f".{module}", extra, short_help, attribute or module)
+def _place(module: str, extra: str | None, short_help: str, attribute: str = "") -> _CommandPlace:
+    return _CommandPlace(f".{module}", extra, short_help, attribute or module)
 
 
 _COMMANDS: Final = {

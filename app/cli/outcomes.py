@@ -16,7 +16,7 @@ COUNTED: Final = "counted"
 Item = TypeVar("Item")
 
 
-class Outcome(NamedTuple):
+class SentOutcome(NamedTuple):
     """One line of a file, and what became of its event."""
 
     line: int
@@ -64,7 +64,7 @@ def verdicts(worker: Remote, rows: Sequence[tuple[int, Row]], compare: bool) -> 
     return found
 
 
-def outcome_of(number: int, row: Row, verdict: Json) -> Outcome:
+def outcome_of(number: int, row: Row, verdict: Json) -> SentOutcome:
     """Return a verdict as a line of a report; a value that is given must be the one that counts."""
     event = verdict["event"]
     word, reason = verdict["verdict"], verdict["reason"] or ", ".join(verdict["differs"])
@@ -76,7 +76,7 @@ def outcome_of(number: int, row: Row, verdict: Json) -> Outcome:
     if event is not None:
         at = event["position"]
         place = f"{at['partition']}:{at['offset']}:{at['index']}"
-    return Outcome(
+    return SentOutcome(
         number,
         verdict["external_subscription_id"],
         verdict["transaction_id"],

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from app.cli.event_rows import mapping, read_rows
 from app.cli.listed_events import listed_events
-from app.cli.outcomes import COUNTED, Outcome, batches, outcome_of, told, verdicts
+from app.cli.outcomes import COUNTED, SentOutcome, batches, outcome_of, told, verdicts
 from app.cli.output import Terminal, echo
 from app.cli.remote import Json, Remote, remote, remote_options
 from app.cli.rows import Output, Rows, cell_text, output_options
@@ -48,7 +48,7 @@ def reconcile(
     that did not count. Exit status: 1 unless every
     event of FILE counted, and with --extra no other is there; 3 when FILE names no event.
     """
-    worker, found = remote(url, key), _Found()
+    worker, found = remote(url, key), _Reconciled()
     for batch in batches(read_rows(file, file.name, columns)):
         answers = verdicts(worker, batch, compare=True)
         for (number, row), verdict in zip(batch, answers, strict=True):
@@ -58,7 +58,7 @@ def reconcile(
     output.show(
         found.as_json,
         lambda: Rows(
-            Outcome._fields, ([cell_text(text) for text in one] for one in found.differing)
+            SentOutcome._fields, ([cell_text(text) for text in one] for one in found.differing)
         ),
         lambda: _print(found),
     )
@@ -70,7 +70,7 @@ def reconcile(
     sys.exit(1 if found.differing else 0)
 
 
-class _Found:
+class _Reconciled:
     """What a list came to; only what differs is kept line by line."""
 
     def __init__(self) -> None:
@@ -79,11 +79,11 @@ class _Found:
         """By outcome and reason."""
         self.days: dict[tuple[str, str], Counter[str]] = {}
         """By day and code, events by outcome."""
-        self.differing: list[Outcome] = []
+        self.differing: list[SentOutcome] = []
         self.ids: defaultdict[str, set[str]] = defaultdict(set)
         """transaction_ids by subscription, where somebody asks what the list lacks."""
 
-    def add(self, outcome: Outcome, *, keeps_ids: bool) -> None:
+    def add(self, outcome: SentOutcome, *, keeps_ids: bool) -> None:
         self.listed += 1
         self.counts[outcome.outcome, outcome.reason] += 1
         self.days.setdefault((outcome.day, outcome.code), Counter())[outcome.outcome] += 1
@@ -104,17 +104,17 @@ class _Found:
         }
 
 
-def _others(worker: Remote, listed: dict[str, set[str]]) -> Iterator[Outcome]:
+def _others(worker: Remote, listed: dict[str, set[str]]) -> Iterator[SentOutcome]:
     """Yield events of the listed subscriptions that the list lacks."""
     for subscription in sorted(listed):
         for event in listed_events(worker, {"external_subscription_id": subscription}):
             transaction_id = event["transaction_id"]
             if transaction_id not in listed[subscription]:
                 day, code = event["timestamp"][:10], event["code"]
-                yield Outcome(0, subscription, transaction_id, code, day, "extra", "", "")
+                yield SentOutcome(0, subscription, transaction_id, code, day, "extra", "", "")
 
 
-def _print(found: _Found) -> None:
+def _print(found: _Reconciled) -> None:
     if found.differing:
         table = Table()
         for name in (
@@ -141,7 +141,7 @@ def _print(found: _Found) -> None:
     echo(_summary(found))
 
 
-def _summary(found: _Found) -> str:
+def _summary(found: _Reconciled) -> str:
     extra = sum(one.outcome == "extra" for one in found.differing)
     others = f"; {extra:,} not listed" if extra else ""
     return f"{found.listed:,} listed: {told(found.counts)}{others}"

@@ -15,7 +15,7 @@ import msgspec
 
 from app.cli.ending import named_in_failures
 from app.cli.event_rows import Row, as_sent, mapping, named, read_rows
-from app.cli.outcomes import COUNTED, Outcome, batches, outcome_of, told, verdicts
+from app.cli.outcomes import COUNTED, SentOutcome, batches, outcome_of, told, verdicts
 from app.cli.output import echo, print_json
 from app.cli.remote import Json, Remote, RequestRefused, remote, remote_options
 from app.cli.words import TEXT, WAIT_S
@@ -130,12 +130,14 @@ def _nested(counts: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
     return found
 
 
-def _sent(worker: Remote, post: Post, batch: list[tuple[int, Row]], wait_s: float) -> list[Outcome]:
+def _sent(
+    worker: Remote, post: Post, batch: list[tuple[int, Row]], wait_s: float
+) -> list[SentOutcome]:
     """Send a batch and return the outcome of each line, in order."""
     for number, row in batch:
         named(number, row)
     details = post([as_sent(row) for _, row in batch])
-    found: dict[int, Outcome] = {}
+    found: dict[int, SentOutcome] = {}
     again: list[tuple[int, Row]] = []
     duplicates: set[int] = set()
     for index, (number, row) in enumerate(batch):
@@ -152,12 +154,12 @@ def _sent(worker: Remote, post: Post, batch: list[tuple[int, Row]], wait_s: floa
     return [found[number] for number, _ in batch]
 
 
-def _refused(number: int, row: Row, problem: Any) -> Outcome:
+def _refused(number: int, row: Row, problem: Any) -> SentOutcome:
     reasons = problem if isinstance(problem, dict) else {"": [str(problem)]}
     reason = ", ".join(sorted(set(chain.from_iterable(reasons.values()))))
     subscription, transaction_id = named(number, row)
     code = str(row.get("code") or "")
-    return Outcome(number, subscription, transaction_id, code, "", "refused", reason, "")
+    return SentOutcome(number, subscription, transaction_id, code, "", "refused", reason, "")
 
 
 def _post(worker: Remote, events: list[Row]) -> Json:
@@ -181,9 +183,9 @@ def _post(worker: Remote, events: list[Row]) -> Json:
     raise AssertionError("the last attempt returns or raises")
 
 
-def _judged(worker: Remote, rows: list[tuple[int, Row]], wait_s: float) -> list[Outcome]:
+def _judged(worker: Remote, rows: list[tuple[int, Row]], wait_s: float) -> list[SentOutcome]:
     """Return what became of events that are in the log; they may have to be waited for."""
-    judged: dict[int, Outcome] = {}
+    judged: dict[int, SentOutcome] = {}
     until_s = time.monotonic() + wait_s
     while rows:
         found = verdicts(worker, rows, compare=True)

@@ -23,7 +23,15 @@ from app.cli.words import TEXT
 from app.definitions.files import InvalidDefinitionsFile, read_definitions
 from app.offline.arrival_log import ArrivalsOnDisk
 from app.offline.fold import DefinitionLine, OfflineMeter
-from app.offline.stated import FORMAT, NAMES, SUMS, NoStatement, Verdict, Wanted, compared
+from app.offline.stated import (
+    FORMAT,
+    NAMES,
+    SUMS,
+    NoStatement,
+    StatedFigure,
+    StatementVerdict,
+    compared,
+)
 from app.offline.stated_events import events_csv
 
 
@@ -103,7 +111,7 @@ def check(file: IO[bytes]) -> None:
     for name in changed:
         echo(f"{name} is not what {SUMS} says")
     stated = _stated(contents)
-    wanted = Wanted(
+    wanted = StatedFigure(
         stated["organization_id"],
         stated["external_subscription_id"],
         stated["billable_metric"]["code"],
@@ -159,7 +167,9 @@ def _stated(contents: dict[str, bytes]) -> dict[str, Any]:
     return stated
 
 
-def _verdict(contents: dict[str, bytes], stated: dict[str, Any], wanted: Wanted) -> Verdict:
+def _verdict(
+    contents: dict[str, bytes], stated: dict[str, Any], wanted: StatedFigure
+) -> StatementVerdict:
     cut_ms = parse_iso8601_ms(str(stated.get("cut", "")))
     if cut_ms is None:
         raise _CannotTell("statement.json names no cut.")
@@ -191,7 +201,7 @@ _PROVED: Final = (
 )
 
 
-def _tell(stated: dict[str, Any], verdict: Verdict) -> None:
+def _tell(stated: dict[str, Any], verdict: StatementVerdict) -> None:
     code, period = stated["billable_metric"]["code"], stated["period"]
     echo(
         f"{code} of {stated['external_subscription_id']}, {period['from']} to {period['to']} "

@@ -20,7 +20,7 @@ from app.kafka.names import TopicPartition
 from app.kafka.reading import driven
 from app.kafka.topics import METER_DEFINITIONS, partition_count
 from app.offline.fold import DefinitionLine, EventLine
-from app.offline.stated import Wanted
+from app.offline.stated import StatedFigure
 from app.offline.statement import statement
 from app.wire.keys import home_partition, message_key
 
@@ -33,7 +33,7 @@ def made(
     organization_id = organization_id or settings.default_organization_id
     if organization_id is None:
         raise click.UsageError("There is no default organization: name one by --organization.")
-    wanted = Wanted(organization_id, subscription, metric, period, charge)
+    wanted = StatedFigure(organization_id, subscription, metric, period, charge)
     raw = settings.topic(settings.raw_topic)
     with reached(settings), asyncio.Runner() as runner:
         with driven(runner, whole(settings, settings.topic(METER_DEFINITIONS))) as batches:

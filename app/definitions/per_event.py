@@ -14,7 +14,7 @@ MODELS = ("percentage", "graduated")
 """Models of charges that may ask for any."""
 
 
-class Asked(NamedTuple):
+class AskedLists(NamedTuple):
     """What is asked for."""
 
     values: bool = False
@@ -31,7 +31,7 @@ class Asked(NamedTuple):
         return not (self.values or self.prorated_values or self.running_total)
 
 
-_NOTHING = Asked()
+_NOTHING = AskedLists()
 _PROPERTIES = (
     "free_units_per_events",
     "free_units_per_total_aggregation",
@@ -49,7 +49,7 @@ def asking_properties(charge: Charge) -> tuple[object, ...]:
     return charge.charge_model, charge.pay_in_advance, *read
 
 
-def asked_of(charge: Charge, metric: Metric, bucket: ChargeFilter | None) -> Asked:
+def asked_of(charge: Charge, metric: Metric, bucket: ChargeFilter | None) -> AskedLists:
     """Return what the properties in force in a bucket ask for; `bucket` None: the default one."""
     allowed = AGGREGATION_TYPES[metric.aggregation_type]
     if charge.pay_in_advance and allowed.in_advance and not metric.recurring:
@@ -57,13 +57,13 @@ def asked_of(charge: Charge, metric: Metric, bucket: ChargeFilter | None) -> Ask
         return _NOTHING
     properties = charge.properties if bucket is None else bucket.properties
     if charge.charge_model == "graduated" and charge.prorated:
-        return Asked(values=True, prorated_values=True)
+        return AskedLists(values=True, prorated_values=True)
     if charge.charge_model != "percentage":
         return _NOTHING
     events = integer(properties.get("free_units_per_events")) or 0
     total = decimal(properties.get("free_units_per_total_aggregation")) or ZERO
     limits = ("per_transaction_min_amount", "per_transaction_max_amount")
-    return Asked(
+    return AskedLists(
         values=not all(is_blank(properties.get(name)) for name in limits),
         running_total=events > 0 or total > 0,
         free_events=max(events, 0),

@@ -39,7 +39,7 @@ _FROZEN_IN_USE = (
 )
 
 
-class _Found(NamedTuple):
+class _NamedCharge(NamedTuple):
     """The charge that a command names, with its plan and its metric."""
 
     plan: Plan
@@ -162,12 +162,12 @@ def _plan(definitions: Definitions, command: Command) -> Plan | None:
     return definitions.plan(command.organization_id, payload_text(command, "code"))
 
 
-def _found(definitions: Definitions, command: Command) -> _Found | Rejected:
+def _found(definitions: Definitions, command: Command) -> _NamedCharge | Rejected:
     plan, code = _plan(definitions, command), payload_text(command, "charge_code")
     if plan is None:
         return not_found("plan")
     found = charge_of(definitions, plan, code)
-    return found if isinstance(found, Rejected) else _Found(plan, *found)
+    return found if isinstance(found, Rejected) else _NamedCharge(plan, *found)
 
 
 def _filter(charge: Charge, command: Command) -> ChargeFilter | None:
@@ -190,7 +190,7 @@ def _described(plan: Plan, body: Body, metric: Metric, old: Charge) -> Charge | 
 def _replaced(
     definitions: Definitions,
     command: Command,
-    found: _Found,
+    found: _NamedCharge,
     charge: Charge,
     shown: Charge,
     now_ms: int,

@@ -38,7 +38,7 @@ _Change: TypeAlias = Callable[
 ]
 
 
-class _Found(NamedTuple):
+class _NamedParts(NamedTuple):
     """What a command names: a charge of a subscription, and a filter if it names one."""
 
     subscription: Subscription
@@ -143,7 +143,7 @@ def _decided(
     return Decision(shown, impact, (whole, on_plan(subscription, whole)))
 
 
-def _found(definitions: Definitions, command: Command, now_ms: int) -> _Found | Rejected:
+def _found(definitions: Definitions, command: Command, now_ms: int) -> _NamedParts | Rejected:
     external_id, status = payload_text(command, "external_id"), command.payload.get("status")
     subscription = find_subscription(
         definitions, command.organization_id, external_id, status or "active", now_ms
@@ -157,4 +157,4 @@ def _found(definitions: Definitions, command: Command, now_ms: int) -> _Found | 
     charge, metric = found
     filter_id = command.payload.get("filter_id")
     named = next((each for each in charge.filters if each.id == filter_id), None)
-    return _Found(subscription, plan, charge, metric, named)
+    return _NamedParts(subscription, plan, charge, metric, named)

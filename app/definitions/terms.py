@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from app.billing_periods.grid import BillingTime, Interval, PeriodGrid
 from app.billing_periods.timezones import local_date, local_midnight_ms
 from app.bounds.at_hand import keep
-from app.definitions.indexes.forms import Life
+from app.definitions.indexes.forms import PlainLife
 from app.definitions.indexes.index import CodeKey
 from app.definitions.indexes.organizations import NOTHING_OF_ITS_OWN, OwnTerms
 from app.definitions.model import (
@@ -227,7 +227,7 @@ class CommonTerms:
         common = self._common_of(one.organization_id, one.plan_id)
         return common.terms_of(subscription.changes[0], one, own)
 
-    def shared(self, name: CodeKey, life: Life | None = None) -> Shared | None:
+    def shared(self, name: CodeKey, life: PlainLife | None = None) -> Shared | None:
         """Return a timeline that tells of an external id once it runs for a while; None: none does.
 
         One tells for all who have a plan and are alike: for them none is made.
@@ -239,7 +239,7 @@ class CommonTerms:
             asked = self._asked = name, offset, self._found(name, life)
         return asked[2]
 
-    def _found(self, name: CodeKey, life: Life | None) -> Shared | None:
+    def _found(self, name: CodeKey, life: PlainLife | None) -> Shared | None:
         definitions = self._definitions
         life = life or definitions.subscription_index.by_external_id.life(name)
         if life is None:

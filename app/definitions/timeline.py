@@ -594,7 +594,7 @@ class FixedPeriods(Timeline):
         self._begun = _Stretch((0, period) for period in periods)
 
 
-class _Place(NamedTuple):
+class _UnmadeEnd(NamedTuple):
     """The end of a period that is not made, because nobody asks for it."""
 
     end_ms: int
@@ -607,7 +607,7 @@ def _periods(
     *,
     skips_never: bool = True,
     alike_until_ms: Callable[[Period], int] | None = None,
-    previous: Period | _Place | None = None,
+    previous: Period | _UnmadeEnd | None = None,
     first: int = 0,
 ) -> Iterator[tuple[int, Period]]:
     """Yield periods in order: each fixed by the first terms under which its due time is reached.
@@ -650,7 +650,7 @@ def _periods(
                     previous = _passed(*args, skips_never=False)
 
 
-def _opening(terms: list[Terms], number: int) -> _Place | None:
+def _opening(terms: list[Terms], number: int) -> _UnmadeEnd | None:
     """Return what a first period follows under some terms, if its timezone moved since its start.
 
     None if the next post is still to come as it was read at the start: it ends the period as ever.
@@ -663,10 +663,10 @@ def _opening(terms: list[Terms], number: int) -> _Place | None:
         return None
     post_ms = grid.next_start_ms(grid.index_at(start_ms))
     passed = began.start_nearest_ms(post_ms) <= start_ms
-    return _Place(start_ms, began.timezone) if passed else None
+    return _UnmadeEnd(start_ms, began.timezone) if passed else None
 
 
-def _lately(terms: list[Terms], done_ms: int) -> tuple[int, _Place] | None:
+def _lately(terms: list[Terms], done_ms: int) -> tuple[int, _UnmadeEnd] | None:
     """Return the number of terms, and where a period begins before which all are fixed by a cut.
 
     The first ones after it are, too. None: it cannot be told without all terms before. Whatever
@@ -691,7 +691,7 @@ def _lately(terms: list[Terms], done_ms: int) -> tuple[int, _Place] | None:
     changes_ms = terms[newest + 1].since_ms if newest + 1 < len(terms) else NEVER_MS
     fixed_ms = _fixed_at(start_ms, False, terms[newest], created_ms)
     # Else terms came and went so fast that none of them had it due.
-    return (holding, _Place(start_ms, grid.timezone)) if fixed_ms < changes_ms else None
+    return (holding, _UnmadeEnd(start_ms, grid.timezone)) if fixed_ms < changes_ms else None
 
 
 _FEW_TERMS = 4
@@ -704,14 +704,14 @@ _REVISE_EVERY_MS = attrgetter("revise_every_ms")
 
 
 def _passed(
-    previous: Period | _Place | None,
+    previous: Period | _UnmadeEnd | None,
     terms: Terms,
     created_ms: int,
     done_ms: int,
     changes_ms: int,
     *,
     skips_never: bool,
-) -> Period | _Place | None:
+) -> Period | _UnmadeEnd | None:
     """Return where the periods that need not be made end, without the last of them.
 
     The last of them is made after all: closing the next one may need it.
@@ -734,7 +734,7 @@ def _passed(
     k = grid.index_at(until_ms) - 1
     if k <= _index_after(previous, grid, start_ms):
         return previous
-    return _Place(grid.start_ms(k), grid.timezone)
+    return _UnmadeEnd(grid.start_ms(k), grid.timezone)
 
 
 def _ended_in_grace(period: Period, terms: Terms, created_ms: int, until_ms: int) -> bool:
@@ -771,7 +771,7 @@ def _due_under(period: Period, later: list[Terms], created_ms: int) -> Period:
     )
 
 
-def _index_after(previous: Period | _Place | None, grid: PeriodGrid, start_ms: int) -> int:
+def _index_after(previous: Period | _UnmadeEnd | None, grid: PeriodGrid, start_ms: int) -> int:
     """Return which period of the grid begins where `previous` ends."""
     k = grid.index_at(start_ms)
     if (
@@ -784,7 +784,9 @@ def _index_after(previous: Period | _Place | None, grid: PeriodGrid, start_ms: i
     return k
 
 
-def _next_period(previous: Period | _Place | None, terms: Terms, created_ms: int) -> Period | None:
+def _next_period(
+    previous: Period | _UnmadeEnd | None, terms: Terms, created_ms: int
+) -> Period | None:
     """Return the period after `previous`; None when the subscription has ended."""
     subscription, grid = terms.subscription, terms.grid
     if subscription.canceled_at_ms is not None:

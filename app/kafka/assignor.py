@@ -115,7 +115,7 @@ def _even_out(
 
 
 @dataclass
-class Standing:
+class GroupStanding:
     """What a worker knows when its group shares the partitions anew."""
 
     partitions: int
@@ -138,7 +138,7 @@ class EvenAssignor(AbstractPartitionAssignor):  # type: ignore[misc]  # aiokafka
 
     name = "meterstream-even"
 
-    def __init__(self, standing: Standing) -> None:
+    def __init__(self, standing: GroupStanding) -> None:
         self._standing = standing
 
     def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
@@ -180,7 +180,7 @@ class EvenAssignor(AbstractPartitionAssignor):  # type: ignore[misc]  # aiokafka
         return share(partitions, held), b""
 
 
-class _Told(msgspec.Struct):
+class _Report(msgspec.Struct):
     """What a worker tells; later versions may add to it."""
 
     held: list[int]
@@ -203,12 +203,12 @@ class LoadAssignor(EvenAssignor):
             measured = standing.measured()
             ours = {number: measured[number] for number in measured.keys() & set(standing.held)}
             standing.telling = {**standing.loads, **ours}
-        return msgspec.msgpack.encode(_Told(standing.held, dict(standing.telling)))
+        return msgspec.msgpack.encode(_Report(standing.held, dict(standing.telling)))
 
     def _share(
         self, partitions: set[int], told: Mapping[str, bytes]
     ) -> tuple[dict[str, list[int]], bytes]:
-        said = [(name, msgspec.msgpack.decode(told[name], type=_Told)) for name in sorted(told)]
+        said = [(name, msgspec.msgpack.decode(told[name], type=_Report)) for name in sorted(told)]
         loads: dict[int, int] = {}
         for _, one in said:
             loads |= one.loads
@@ -221,5 +221,5 @@ class LoadAssignor(EvenAssignor):
 
 def assignors(settings: Settings, measured: Callable[[], Mapping[int, int]]) -> list[EvenAssignor]:
     """Return the ways to share that a worker offers, the best first."""
-    standing = Standing(settings.raw_partitions, measured)
+    standing = GroupStanding(settings.raw_partitions, measured)
     return [LoadAssignor(standing), EvenAssignor(standing)]

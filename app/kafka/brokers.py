@@ -32,7 +32,7 @@ from app.bounds.limits import FLUSH_PAUSE_S, FLUSH_PAUSES_MOST_S, KAFKA_LOST_S
 from app.kafka.clients import NOT_TAKEN, Connections
 from app.kafka.open_transactions import holder_of
 from app.kafka.topics import topic_specs
-from app.kafka.waiting import Waiting
+from app.kafka.waiting import WaitingPartitions
 from app.log import facts
 from app.settings import Settings
 
@@ -81,7 +81,7 @@ class Brokers:
         self._known = len(settings.kafka_bootstrap_servers)
         self._returned = asyncio.Event()
         self._failing: set[int] = set()
-        self._waiting = Waiting(log, "to be flushed")
+        self._waiting = WaitingPartitions(log, "to be flushed")
         self._costs = (0, 0)
         self._telling: asyncio.Task[None] | None = None
         self.away_since_s: float | None = None

@@ -119,7 +119,7 @@ class TopicSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _KnownTopic:
     """A topic as the broker has it."""
 
     partitions: int
@@ -327,7 +327,7 @@ async def topic_report(settings: Settings, admin: Admin) -> TopicReport:
 
 
 def _complaints(
-    specs: Sequence[TopicSpec], found: Mapping[str, _Found], settings: Settings
+    specs: Sequence[TopicSpec], found: Mapping[str, _KnownTopic], settings: Settings
 ) -> list[str]:
     wrong_configs = [
         complaint for spec in specs for complaint in _config_complaints(spec, found[spec.name])
@@ -335,7 +335,9 @@ def _complaints(
     return _partition_complaints(specs, found, settings) + wrong_configs
 
 
-async def _describe(names: Sequence[str], admin: Admin, *, made: bool = False) -> dict[str, _Found]:
+async def _describe(
+    names: Sequence[str], admin: Admin, *, made: bool = False
+) -> dict[str, _KnownTopic]:
     """Return what the brokers have, once all that are asked know every topic.
 
     `made`: they were made just now, and get their leaders yet.
@@ -353,7 +355,7 @@ async def _describe(names: Sequence[str], admin: Admin, *, made: bool = False) -
         while (configs := await _configs(names, admin)) is None:
             await asyncio.sleep(RECHECK_S)
     return {
-        topic["topic"]: _Found(len(topic["partitions"]), configs[topic["topic"]])
+        topic["topic"]: _KnownTopic(len(topic["partitions"]), configs[topic["topic"]])
         for topic in topics
     }
 
@@ -380,7 +382,7 @@ def _leaderless(topic: Mapping[str, Any]) -> list[str]:
 
 
 def _partition_complaints(
-    specs: Sequence[TopicSpec], found: Mapping[str, _Found], settings: Settings
+    specs: Sequence[TopicSpec], found: Mapping[str, _KnownTopic], settings: Settings
 ) -> list[str]:
     wrong = {
         spec.name: found[spec.name].partitions
@@ -419,7 +421,7 @@ def _wrong_raw(raw: str, partitions: int, settings: Settings, *, was_raised: boo
     )
 
 
-def _config_complaints(spec: TopicSpec, found: _Found) -> list[str]:
+def _config_complaints(spec: TopicSpec, found: _KnownTopic) -> list[str]:
     return [
         f"Topic {spec.name}: {key} is {found.configs.get(key)}, it must be {wanted}. Change it: "
         "kafka-configs.sh --bootstrap-server BROKER --alter --entity-type topics "
@@ -429,7 +431,7 @@ def _config_complaints(spec: TopicSpec, found: _Found) -> list[str]:
     ]
 
 
-def _deletion(spec: TopicSpec, found: _Found) -> str | None:
+def _deletion(spec: TopicSpec, found: _KnownTopic) -> str | None:
     """Return what a topic deletes: what is gone can be proved no more. None: it keeps all."""
     short = [
         f"{key} is {found.configs.get(key)}"

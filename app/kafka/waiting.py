@@ -17,7 +17,7 @@ NAMED: Final = 8
 """Partitions that a line names."""
 
 
-class Waiting:
+class WaitingPartitions:
     """Partitions that wait for one thing."""
 
     def __init__(self, log: logging.Logger, what: str):

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
-from app.ledger.rows import Chunks, Keys, LedgerDamaged, Wanted
+from app.ledger.rows import Chunks, KeyRanges, Keys, LedgerDamaged
 
 _MAGIC: Final = b"mtrldgr2"
 _HEAD: Final = struct.Struct("<8sIIIQ")
@@ -40,7 +40,7 @@ _BLOCKS_APART: Final = 64
 """Directories of one file that are kept as they came, 1 KB and more each; of more one is made."""
 
 
-class Span(NamedTuple):
+class LedgerStretch(NamedTuple):
     """A stretch of both logs all of whose arrivals are there."""
 
     raw_from: int
@@ -54,16 +54,16 @@ class Span(NamedTuple):
         """Return whether some offset of one of the logs lies at or behind these."""
         return self.raw_until > raw or self.rekeyed_until > rekeyed
 
-    def overlaps(self, other: Span) -> bool:
+    def overlaps(self, other: LedgerStretch) -> bool:
         """Return whether some offset is in both."""
         return (max(self.raw_from, other.raw_from) < min(self.raw_until, other.raw_until)) or max(
             self.rekeyed_from, other.rekeyed_from
         ) < min(self.rekeyed_until, other.rekeyed_until)
 
 
-def joined(spans: Iterable[Span]) -> list[Span]:
+def joined(spans: Iterable[LedgerStretch]) -> list[LedgerStretch]:
     """Return spans with those made one that follow each other."""
-    found: list[Span] = []
+    found: list[LedgerStretch] = []
     for span in sorted(spans):
         if (
             found
@@ -143,7 +143,7 @@ class Directory(NamedTuple):
         keys, starts, sizes, slabs = self
         return Directory(keys[order], starts[order], sizes[order], slabs)
 
-    def find(self, wanted: Wanted) -> NDArray[np.intp]:
+    def find(self, wanted: KeyRanges) -> NDArray[np.intp]:
         """Return the numbers of the chunks that are wanted, in the order they were written."""
         order = np.argsort(self.keys, kind="stable")
         keys = self.keys[order]
@@ -157,7 +157,7 @@ class Directory(NamedTuple):
 class Block(NamedTuple):
     """One block: its spans, and its chunks as if its file had no other."""
 
-    spans: list[Span]
+    spans: list[LedgerStretch]
     directory: Directory
     end: int
     """Where it ends in the file."""
@@ -170,7 +170,7 @@ def directory_of(chunks: Chunks) -> Directory:
     return Directory(np.array(chunks.keys, np.uint64), starts, (ends - starts).astype(np.uint32))
 
 
-def collected(chunks: Chunks, wanted: Wanted) -> list[bytes]:
+def collected(chunks: Chunks, wanted: KeyRanges) -> list[bytes]:
     """Return the chunks in memory that are wanted."""
     keys, ends = np.array(chunks.keys, np.uint64), chunks.ends
     none = np.empty(0, np.uint64)
@@ -228,7 +228,7 @@ def _unpacked(slab: bytes, size: int) -> bytes:
     return bytes(cramjam.lz4.decompress_block(slab, output_len=size))
 
 
-def _head_of(spans: Sequence[Span], directory: Directory) -> bytes:
+def _head_of(spans: Sequence[LedgerStretch], directory: Directory) -> bytes:
     """Return the head of a block, which its slabs follow."""
     slabs = directory.slabs
     parts = [
@@ -287,7 +287,9 @@ def _block(text: bytes, count: int, slabs: int, spans: int, begin: int) -> Block
     )
     starts = np.cumsum(sizes, dtype=np.uint64) - sizes
     end = int(placed.begins[-1] + placed.sizes[-1]) if slabs else begin
-    return Block([Span(*each) for each in told], Directory(keys, starts, sizes, placed), end)
+    return Block(
+        [LedgerStretch(*each) for each in told], Directory(keys, starts, sizes, placed), end
+    )
 
 
 class LedgerFile:
@@ -296,7 +298,7 @@ class LedgerFile:
     def __init__(self, path: Path, *, merged: bool):
         self.path = path
         self.merged = merged
-        self.spans: list[Span] = []
+        self.spans: list[LedgerStretch] = []
         """A list that is replaced, never changed: who reads may keep it."""
         self.bytes = self.blocks = self.chunks = 0
         """How many it has; bytes as its chunks are unpacked."""
@@ -331,7 +333,7 @@ class LedgerFile:
         first = min(bisect_right(self._raw_ends, raw), bisect_right(self._rekeyed_ends, rekeyed))
         return self._before[first] if first < len(self._before) else 0
 
-    def append(self, spans: Sequence[Span], chunks: Chunks) -> Block:
+    def append(self, spans: Sequence[LedgerStretch], chunks: Chunks) -> Block:
         """Append a block, which the caller adds."""
         directory, begin = directory_of(chunks), np.uint64(chunks.packed)
         # Some may be packed already.
@@ -388,7 +390,7 @@ class LedgerFile:
         except OSError as error:
             raise LedgerDamaged(f"{self.path}: {error}") from error
 
-    def locate(self, wanted: Wanted, directory: Directory | None, first: int = 0) -> Located:
+    def locate(self, wanted: KeyRanges, directory: Directory | None, first: int = 0) -> Located:
         """Return where the chunks lie that are wanted, in the order they were written.
 
         `first`: only from this chunk on.

@@ -20,15 +20,15 @@ from uuid import uuid4
 from app.ledger.blocks import (
     Block,
     LedgerFile,
+    LedgerStretch,
     Located,
-    Span,
     closed,
     collected,
     merged,
     pack,
     read_blocks,
 )
-from app.ledger.rows import Chunks, LedgerDamaged, Wanted, rows_of
+from app.ledger.rows import Chunks, KeyRanges, LedgerDamaged, rows_of
 from app.wire.arrivals import Arrival, Arrived, CorrectionArrival, Run
 
 log = logging.getLogger(__name__)
@@ -121,13 +121,13 @@ class _Frame(NamedTuple):
     """What one flush took."""
 
     chunks: Chunks
-    span: Span
+    span: LedgerStretch
 
 
-class Part(NamedTuple):
+class LedgerPart(NamedTuple):
     """Stretches of both logs, and the chunks of what is wanted in them, or where these lie."""
 
-    spans: list[Span]
+    spans: list[LedgerStretch]
     chunks: list[bytes] | Located
 
 
@@ -222,9 +222,9 @@ class Ledger:
             self._packed = _Frame(self._chunks, self._span(ends))
         self._from, self._chunks, self._overflown = ends, Chunks(), False
 
-    def _span(self, ends: Ends) -> Span:
+    def _span(self, ends: Ends) -> LedgerStretch:
         begun = self._from
-        return Span(begun.raw, ends.raw, begun.rekeyed, ends.rekeyed, ends.append_time_ms)
+        return LedgerStretch(begun.raw, ends.raw, begun.rekeyed, ends.rekeyed, ends.append_time_ms)
 
     def commit(self) -> None:
         """Have written what the flush took, beside everything else: it is durable."""
@@ -331,7 +331,7 @@ class Ledger:
 
     # Reading
 
-    async def locate(self, wanted: Wanted, raw: int = 0, rekeyed: int = 0) -> list[Part]:
+    async def locate(self, wanted: KeyRanges, raw: int = 0, rekeyed: int = 0) -> list[LedgerPart]:
         """Return stretches of the logs, in order, with all that they have of what is wanted.
 
         `raw`, `rekeyed`: only stretches that reach beyond these offsets; such a one may have rows
@@ -348,19 +348,19 @@ class Ledger:
         if not self._overflown:
             recent.append((self._chunks, self._span(self._ends())))
         at_hand = [
-            Part([span], collected(chunks, wanted))
+            LedgerPart([span], collected(chunks, wanted))
             for chunks, span in recent
             if span.reaches(raw, rekeyed)
         ]
-        found: list[Part] = []
+        found: list[LedgerPart] = []
         for file, spans, known, first in files:
             try:
-                found.append(Part(spans, await to_thread(file.locate, wanted, known, first)))
+                found.append(LedgerPart(spans, await to_thread(file.locate, wanted, known, first)))
             except LedgerDamaged as error:
                 self._lose_damaged(file.path, error)
         return found + at_hand
 
-    async def read(self, part: Part) -> list[bytes] | None:
+    async def read(self, part: LedgerPart) -> list[bytes] | None:
         """Return what a stretch has of what is wanted; None: it is damaged, the logs have it."""
         if isinstance(part.chunks, list):
             return part.chunks
@@ -419,7 +419,7 @@ def _told(row: Arrived | None) -> tuple[int, bytes] | None:
     return None
 
 
-def _order(file: LedgerFile) -> Span:
+def _order(file: LedgerFile) -> LedgerStretch:
     return file.spans[0]
 
 
@@ -446,7 +446,7 @@ def _files_of(directory: Path, restored: Ends, ours: Collection[Path]) -> list[L
     return files
 
 
-def _fits(span: Span, restored: Ends, files: Sequence[LedgerFile]) -> bool:
+def _fits(span: LedgerStretch, restored: Ends, files: Sequence[LedgerFile]) -> bool:
     if span.raw_until > restored.raw or span.rekeyed_until > restored.rekeyed:
         return False
     return not any(span.overlaps(each) for file in files for each in file.spans)

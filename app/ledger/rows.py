@@ -72,14 +72,14 @@ def _first_key(name: SubscriptionKey) -> int:
     return _hashed("\0".join(name).encode()) >> _CODE_BITS << _CODE_BITS
 
 
-class Wanted(NamedTuple):
+class KeyRanges(NamedTuple):
     """Which rows are looked for: keys from each of `first` to that of `last`, both included."""
 
     first: Keys
     last: Keys
 
     @classmethod
-    def of(cls, names: Collection[SubscriptionKey], codes: Collection[str] | None) -> Wanted:
+    def of(cls, names: Collection[SubscriptionKey], codes: Collection[str] | None) -> KeyRanges:
         """Want all rows of subscriptions, or those of some codes and the corrections."""
         # Each key once: two names may share it.
         first = np.unique(np.array([_first_key(name) for name in names], np.uint64))

@@ -21,7 +21,7 @@ MOST_NAMED = 1_000
 Headers = Iterable[tuple[str, bytes | None]]
 
 
-class Place(NamedTuple):
+class MessagePlace(NamedTuple):
     """Where a published message stands."""
 
     topic: Topic
@@ -29,8 +29,8 @@ class Place(NamedTuple):
     offset: int
 
 
-class _Found(NamedTuple):
-    place: Place
+class _Expected(NamedTuple):
+    place: MessagePlace
     digest: bytes
     name: SubscriptionKey
 
@@ -41,11 +41,11 @@ class Differing(NamedTuple):
     topic: Topic
     record_id: str
     name: SubscriptionKey
-    published: Place | None
+    published: MessagePlace | None
     """None: it is missing."""
     folded: bytes | None
     """None: the logs make none, or it stands there twice."""
-    first: Place | None = None
+    first: MessagePlace | None = None
     """Where it stood before, if it stands there twice."""
 
     def difference(self, number: int, value: bytes | None) -> Difference:
@@ -84,13 +84,15 @@ class Comparison:
     ):
         """Take when the last cut of a subscription was (None: it is not compared), and its home."""
         self._cut_of, self._home_of = cut_of, home_of
-        self._found: dict[tuple[Topic, str], _Found] = {}
+        self._found: dict[tuple[Topic, str], _Expected] = {}
         self._kept_since_ms: dict[tuple[Topic, int], int] = {}
         self.compared: Counter[Topic] = Counter()
         """Number of messages that both have, by topic."""
         self.differing: list[Differing] = []
 
-    def find(self, place: Place, headers: Headers, value: bytes, *, first_kept: bool) -> None:
+    def find(
+        self, place: MessagePlace, headers: Headers, value: bytes, *, first_kept: bool
+    ) -> None:
         """Note a published message. `first_kept`: retention has taken those before it."""
         told = _told(headers)
         if first_kept:
@@ -103,7 +105,7 @@ class Comparison:
         if known is not None:
             self._note(Differing(*key, told.name, place, None, known.place))
             return
-        self._found[key] = _Found(place, _digest(value), told.name)
+        self._found[key] = _Expected(place, _digest(value), told.name)
 
     def keeps_nothing(self, topic: Topic, partition: int) -> None:
         """Note that retention has taken every message of a partition: none is missing."""
@@ -138,19 +140,19 @@ class Comparison:
             self.differing.append(differing)
 
 
-class _Told(NamedTuple):
+class _HeaderFacts(NamedTuple):
     record_id: str
     name: SubscriptionKey
     at_ms: int
 
 
-def _told(headers: Headers) -> _Told:
+def _told(headers: Headers) -> _HeaderFacts:
     """Return what the CloudEvents headers of a message say."""
     texts = {key: (text or b"").decode(errors="replace") for key, text in headers}
     organization_id = texts.get("ce_source", "").removeprefix("/organizations/")
     at_ms = parse_iso8601_ms(texts.get("ce_time", ""))
     name = (organization_id, texts.get("ce_subject", ""))
-    return _Told(texts.get("ce_id", ""), name, -1 if at_ms is None else at_ms)
+    return _HeaderFacts(texts.get("ce_id", ""), name, -1 if at_ms is None else at_ms)
 
 
 def _digest(value: bytes) -> bytes:
@@ -176,6 +178,6 @@ def _text(field: object) -> str:
     return field if isinstance(field, str) else msgspec.json.encode(field).decode()
 
 
-def named(differing: Iterable[Differing]) -> Iterator[Place]:
+def named(differing: Iterable[Differing]) -> Iterator[MessagePlace]:
     """Yield where published messages stand that are to be told of."""
     return (each.published for each in differing if each.published is not None)

@@ -41,7 +41,7 @@ _CLOCKS_MS: Final = 3_600_000
 """No broker's clock is an hour behind another's: what is appended later is not looked at."""
 
 
-class Part(NamedTuple):
+class ExportPart(NamedTuple):
     """What of a log is exported: all that is given holds."""
 
     since: Mapping[int, int] = {}
@@ -60,7 +60,7 @@ class Part(NamedTuple):
         return self.subscription is None or self.subscription in _SUBSCRIPTIONS[what](record)
 
 
-ALL: Final = Part()
+ALL: Final = ExportPart()
 
 
 class NoSuchPlace(ValueError):
@@ -71,7 +71,7 @@ class NoSuchPlace(ValueError):
 async def export(
     settings: Settings,
     what: What,
-    part: Part = ALL,
+    part: ExportPart = ALL,
     *,
     redact: bool = False,
 ) -> AsyncGenerator[list[bytes], None]:

@@ -28,7 +28,7 @@ from app.kafka.topics import METER_DEFINITIONS, admin_client
 from app.meter.errors import Unavailable
 from app.meter.evidence import Difference, TopicsReport
 from app.offline.arrival_log import ArrivalsOnDisk
-from app.offline.comparison import Comparison, Differing, Place, named
+from app.offline.comparison import Comparison, Differing, MessagePlace, named
 from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
 from app.settings import Settings
 from app.wire.arrivals import SubscriptionKey
@@ -41,7 +41,7 @@ TOPICS: tuple[Topic, ...] = get_args(Topic)
 _NICER = 10
 
 
-class Wanted(NamedTuple):
+class ToProve(NamedTuple):
     """What is to be proved."""
 
     settings: Settings
@@ -63,7 +63,7 @@ async def prove_topics(
     Raises:
         Unavailable: it ended without a verdict.
     """
-    wanted = Wanted(settings, organization_id, external_subscription_id, cuts_ms)
+    wanted = ToProve(settings, organization_id, external_subscription_id, cuts_ms)
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", __name__, stdin=PIPE, stdout=PIPE
     )
@@ -82,7 +82,7 @@ async def prove_topics(
 class _Proof:
     """One comparison, in order: definitions, published messages, events."""
 
-    def __init__(self, wanted: Wanted, runner: asyncio.Runner):
+    def __init__(self, wanted: ToProve, runner: asyncio.Runner):
         self._wanted, self._settings = wanted, wanted.settings
         self._runner = runner
         self._definitions = Definitions()
@@ -146,7 +146,7 @@ class _Proof:
             first_kept = log.start > 0
             with self._read(log) as records:
                 for record in records:
-                    place = Place(by_name[log.tp.topic], log.tp.partition, record.offset)
+                    place = MessagePlace(by_name[log.tp.topic], log.tp.partition, record.offset)
                     value = record.value or b""
                     self._comparison.find(place, record.headers, value, first_kept=first_kept)
                     first_kept = False
@@ -174,7 +174,7 @@ class _Proof:
             offsets.setdefault((topic, partition), []).append(offset)
         try:
             values = {
-                Place(topic, partition, offset): record.value
+                MessagePlace(topic, partition, offset): record.value
                 for (topic, partition), some in offsets.items()
                 for offset, record in (
                     await reader.read_many(self._topic(topic), partition, some)

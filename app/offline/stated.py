@@ -50,7 +50,7 @@ class NoStatement(Exception):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class StatedFigure:
     """Which figure is stated."""
 
     organization_id: str
@@ -114,7 +114,7 @@ def last_cut_ms(records: Iterable[bytes]) -> int:
     return max(cut or 0 for cut in cuts)
 
 
-def figure(wanted: Wanted, chosen: Sequence[bytes], tzdata: str) -> dict[str, Any]:
+def figure(wanted: StatedFigure, chosen: Sequence[bytes], tzdata: str) -> dict[str, Any]:
     """Return what statement.json says of records in their order, made with this tzdata."""
     newest = {record["cell_id"]: record for record in map(msgspec.json.decode, chosen)}
     first = next(iter(newest.values()))
@@ -135,7 +135,7 @@ def figure(wanted: Wanted, chosen: Sequence[bytes], tzdata: str) -> dict[str, An
     }
 
 
-class Verdict(NamedTuple):
+class StatementVerdict(NamedTuple):
     """What a check found out."""
 
     records: int
@@ -144,8 +144,11 @@ class Verdict(NamedTuple):
 
 
 def compared(
-    wanted: Wanted, stated: dict[str, Any], values: Sequence[bytes], made: Iterable[PublishedRecord]
-) -> Verdict:
+    wanted: StatedFigure,
+    stated: dict[str, Any],
+    values: Sequence[bytes],
+    made: Iterable[PublishedRecord],
+) -> StatementVerdict:
     """Compare the records and figures of a statement to what a fold of its logs has made."""
     folded = {
         record.value
@@ -162,7 +165,7 @@ def compared(
         differences.append("records.jsonl has its records twice or in another order")
     if chosen:
         differences += _told_otherwise(stated, figure(wanted, chosen, stated["versions"]["tzdata"]))
-    return Verdict(len(given & folded), tuple(sorted(differences)))
+    return StatementVerdict(len(given & folded), tuple(sorted(differences)))
 
 
 def _told_otherwise(stated: dict[str, Any], told: dict[str, Any]) -> Iterator[str]:

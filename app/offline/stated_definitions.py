@@ -26,7 +26,7 @@ from app.definitions.model import (
 )
 from app.definitions.state import Definitions
 from app.offline.fold import DefinitionLine
-from app.offline.stated import OMITTED, Wanted
+from app.offline.stated import OMITTED, StatedFigure
 
 _Name = tuple[type, str]
 """What a definition is of: a type, and what tells its objects apart."""
@@ -35,7 +35,7 @@ _OF_ALL: _Name = (object, "")
 
 
 def shown(
-    definitions: Iterable[DefinitionLine], wanted: Wanted, cut_ms: int
+    definitions: Iterable[DefinitionLine], wanted: StatedFigure, cut_ms: int
 ) -> list[DefinitionLine]:
     """Return what was defined until a cut; of what the figure does not need only that it was."""
     known = Definitions()
@@ -63,7 +63,7 @@ def _told(command: Command, is_omitted: bool) -> Command:
 
 
 def _changed(
-    known: Definitions, command: Command, line: DefinitionLine, wanted: Wanted
+    known: Definitions, command: Command, line: DefinitionLine, wanted: StatedFigure
 ) -> Iterator[_Name]:
     """Yield what a command changes; nothing for one that is rejected, or of others."""
     if command.organization_id not in ("", wanted.organization_id):
@@ -84,7 +84,7 @@ def _name(change: Change) -> _Name:
     return _OF_ALL
 
 
-def _needed(known: Definitions, wanted: Wanted) -> Iterator[_Name]:
+def _needed(known: Definitions, wanted: StatedFigure) -> Iterator[_Name]:
     """Yield the subscription, and the customers, plans and metrics that it ever had."""
     yield Subscription, wanted.external_subscription_id
     plan_ids: list[str] = []

@@ -12,7 +12,7 @@ import msgspec
 from app.billing_periods.instants import iso_milliseconds, parse_iso8601_ms
 from app.definitions.judging import Judging
 from app.offline.fold import EventLine, OfflineMeter
-from app.offline.stated import Wanted
+from app.offline.stated import StatedFigure
 from app.wire.arrivals import Arrival, arrivals_of
 from app.wire.record_rows import pairs_text
 from tables.reading.tracing import Traced, Tracer, verdict
@@ -35,7 +35,7 @@ COLUMNS: Final = (
 
 
 def events_csv(
-    meter: OfflineMeter, wanted: Wanted, records: Sequence[bytes], events: Iterable[EventLine]
+    meter: OfflineMeter, wanted: StatedFigure, records: Sequence[bytes], events: Iterable[EventLine]
 ) -> bytes:
     """Return the events of a figure, as the fold of its logs judged them."""
     rows = io.StringIO()
@@ -44,7 +44,7 @@ def events_csv(
 
 
 def _rows(
-    meter: OfflineMeter, wanted: Wanted, chosen: Sequence[bytes], events: Iterable[EventLine]
+    meter: OfflineMeter, wanted: StatedFigure, chosen: Sequence[bytes], events: Iterable[EventLine]
 ) -> Iterator[tuple[str, ...]]:
     """Yield a row for each event of the figure and charge that looked at it."""
     state = meter.partition
@@ -71,7 +71,7 @@ def _rows(
                 yield _row(arrival, counted, standing.standing, standing.reason, one)
 
 
-def _is_of(traced: Traced | None, wanted: Wanted, start_ms: int) -> bool:
+def _is_of(traced: Traced | None, wanted: StatedFigure, start_ms: int) -> bool:
     if traced is None:
         return False
     charge, layer = traced.span.fold.charge, traced.layer

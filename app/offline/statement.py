@@ -27,7 +27,7 @@ from app.definitions.state import Definitions
 from app.kafka.log_readers import LogRecord
 from app.offline.export import event_line
 from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
-from app.offline.stated import NAMES, SUMS, Wanted, figure, last_cut_ms
+from app.offline.stated import NAMES, SUMS, StatedFigure, figure, last_cut_ms
 from app.offline.stated_definitions import shown
 from app.offline.stated_events import events_csv
 from app.wire.arrivals import SubscriptionKey, arrivals_of
@@ -55,7 +55,7 @@ that the events in it are all there are: compare events.csv to your own list.
 
 
 def statement(
-    wanted: Wanted,
+    wanted: StatedFigure,
     definitions: Iterable[DefinitionLine],
     events_until: Callable[[int], Iterable[EventLine]],
     records: Iterable[bytes],

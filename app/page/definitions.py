@@ -9,7 +9,7 @@ from app.definitions.model import Metric
 from app.meter.changes import DefinitionChange
 from app.page.figures import NOTHING, address, bucket, count, time, whole
 from app.page.html import Html, Node, el, lazy, markup
-from app.page.not_counted import Uncounted, since_then
+from app.page.not_counted import UncountedLine, since_then
 from app.page.tables import Column, Row, facts, table
 
 Json = dict[str, Any]
@@ -20,7 +20,7 @@ LATEST: Final = "Latest changes, UTC"
 def definitions_view(
     metrics: Sequence[Json],
     plans: Sequence[Json],
-    uncounted: Uncounted,
+    uncounted: UncountedLine,
     organization: str | None,
 ) -> Html:
     """Return the fragment."""
@@ -37,7 +37,7 @@ def definitions_view(
     )
 
 
-def _undefined(codes: Sequence[str], uncounted: Uncounted, organization: str | None) -> Node:
+def _undefined(codes: Sequence[str], uncounted: UncountedLine, organization: str | None) -> Node:
     if not codes:
         return None
     items = (
@@ -56,7 +56,7 @@ def _undefined(codes: Sequence[str], uncounted: Uncounted, organization: str | N
     return el("section", el("h2", "Codes that no metric has"), el("ul", items), id="undefined")
 
 
-def _metrics(metrics: Sequence[Json], uncounted: Uncounted, organization: str | None) -> Html:
+def _metrics(metrics: Sequence[Json], uncounted: UncountedLine, organization: str | None) -> Html:
     columns = (
         Column("Metric"),
         Column("Aggregation"),

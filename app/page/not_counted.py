@@ -13,7 +13,7 @@ from app.page.tables import Column, Row, table
 Json = dict[str, Any]
 
 
-class Uncounted(NamedTuple):
+class UncountedLine(NamedTuple):
     """Events that no charge counted."""
 
     of_code: Mapping[str, int]
@@ -61,7 +61,7 @@ def not_counted_view(
     )
 
 
-def counts_at_once(uncounted: Uncounted, code: str) -> Html:
+def counts_at_once(uncounted: UncountedLine, code: str) -> Html:
     """Say how many events a new metric finds there."""
     return el(
         "p",

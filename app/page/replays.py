@@ -16,7 +16,7 @@ OutcomeKind = Literal["counted", "duplicate", "not counted", "refused again", "s
 _KINDS: Final = frozenset(get_args(OutcomeKind))
 
 
-class Outcome(NamedTuple):
+class ReplayOutcome(NamedTuple):
     """What became of a dead letter that was replayed."""
 
     place: str
@@ -47,7 +47,7 @@ def stopped_part(code: str, before: str, organization: str | None) -> Html:
 
 
 def step_part(
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[ReplayOutcome],
     code: str,
     sums: Mapping[str, int],
     before: str | None,
@@ -109,7 +109,7 @@ def sums_of(texts: Sequence[str]) -> dict[str, int]:
     return found
 
 
-def outcomes_part(outcomes: Sequence[Outcome], organization: str | None) -> Html:
+def outcomes_part(outcomes: Sequence[ReplayOutcome], organization: str | None) -> Html:
     """Return what became of each letter that was replayed, and a sum."""
     if not outcomes:
         return el("p", "None is marked.", id="sum")
@@ -127,7 +127,7 @@ def _summed(kinds: Mapping[str, int], *, so_far: bool) -> str:
 
 
 def _some(
-    outcomes: Sequence[Outcome], first: int, organization: str | None, *, is_open: bool
+    outcomes: Sequence[ReplayOutcome], first: int, organization: str | None, *, is_open: bool
 ) -> Node:
     if not outcomes:
         return None
@@ -143,7 +143,9 @@ def _some(
     )
 
 
-def _table(name: str, caption: str, outcomes: Sequence[Outcome], organization: str | None) -> Html:
+def _table(
+    name: str, caption: str, outcomes: Sequence[ReplayOutcome], organization: str | None
+) -> Html:
     columns = (
         Column("Letter", "short"),
         Column("Outcome", "short"),

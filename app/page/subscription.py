@@ -64,7 +64,7 @@ class About(NamedTuple):
         )
 
 
-class Wanted(NamedTuple):
+class PageChoice(NamedTuple):
     """What the address asks for."""
 
     period: str | None
@@ -75,7 +75,7 @@ class Wanted(NamedTuple):
 
 
 def subscription_view(
-    about: About, usage: PeriodUsage | None, closed: Sequence[PastPeriod], wanted: Wanted
+    about: About, usage: PeriodUsage | None, closed: Sequence[PastPeriod], wanted: PageChoice
 ) -> Html:
     """Return the fragment."""
     return markup(
@@ -382,7 +382,7 @@ def _records_place(about: About, period: str | None) -> Node:
 # Usage over time
 
 
-def _series_place(about: About, usage: PeriodUsage | None, wanted: Wanted) -> Node:
+def _series_place(about: About, usage: PeriodUsage | None, wanted: PageChoice) -> Node:
     codes = {} if usage is None else {c.metric.code: c.metric.name for c in usage.charges}
     if not codes:
         return None

@@ -29,7 +29,15 @@ from app.numbers import ZERO, exact_difference
 from app.queries.listing import First
 from app.queries.replay import Replay, read_again
 from app.queries.revisions import ListRevisions, Revisions, Since
-from app.queries.trace import FindRaw, Found, fate_of, filter_values_of, group_of, judged, status_of
+from app.queries.trace import (
+    FindRaw,
+    FoundArrival,
+    fate_of,
+    filter_values_of,
+    group_of,
+    judged,
+    status_of,
+)
 from app.wire.arrivals import Arrival, MeterKey
 from tables.cells.cell import Span
 from tables.cells.keys import SpanKey
@@ -51,7 +59,7 @@ _ATTEMPTS = 3
 """A refold that is swapped in meanwhile has other definitions: then everything is read again."""
 
 
-class _Place(NamedTuple):
+class _LogSpot(NamedTuple):
     """Where an explained arrival lies: in the log, and as it was read."""
 
     append_time_ms: int
@@ -120,7 +128,7 @@ class _Selection:
             and (one.reason is not None or self.wants_group(one.span, one.filter_id, one.groups))
         )
 
-    def narrowed(self, found: Found) -> Found | None:
+    def narrowed(self, found: FoundArrival) -> FoundArrival | None:
         """Return an arrival with its outcomes in the explained cells; None: it belongs to others.
 
         One that none of them is asked about keeps the reason for which another charge ignores it.
@@ -148,7 +156,7 @@ class _Selection:
         found = yield from pending_steps(state, *of_whom, period, {code})
         return found
 
-    async def fate_of(self, state: Partition, found: Found, find_raw: FindRaw) -> EventFate:
+    async def fate_of(self, state: Partition, found: FoundArrival, find_raw: FindRaw) -> EventFate:
         """Word what became of an event, and that it came too late for the explained figures."""
         fate = await fate_of(state, found, find_raw)
         counted_ms = max(found.arrival.append_time_ms, found.verdict.corrected_ms)
@@ -187,7 +195,7 @@ async def explain(
 
 _CHANGED = object()
 _Explained = tuple[ExplainedCell, CellEvents | None]
-_Listed = tuple[Found, Change | None]
+_Listed = tuple[FoundArrival, Change | None]
 """An arrival that is listed, and why it makes a difference to the revision that is asked about."""
 
 
@@ -201,7 +209,7 @@ class _Shown:
         self._others: dict[str, Tracer] | None = None if query.since_revision is None else {}
         """Tracers by the code that amended events count under now, where these are asked for."""
 
-    def judged(self, arrival: Arrival) -> Found | None:
+    def judged(self, arrival: Arrival) -> FoundArrival | None:
         """Fold an arrival; return what became of it."""
         return judged(self._state, arrival, self._tracer_of)
 
@@ -214,7 +222,7 @@ class _Shown:
             self._others[code] = Tracer(self._state, (*self._meter_key[:2], code))
         return self._others[code]
 
-    def listed(self, found: Found, since: Since | None) -> _Listed | None:
+    def listed(self, found: FoundArrival, since: Since | None) -> _Listed | None:
         """Return an arrival as it is listed; None: it is not."""
         selection = self.selection
         if since is not None:
@@ -243,7 +251,7 @@ async def _explain_once(
     revisions = Revisions(state, selection.spans.values(), period)
     await revisions.read(looked_up[1], query.since_revision)
     since = _since(state, meter_key, query, revisions)
-    page = First[_Place](query.offset + query.limit)
+    page = First[_LogSpot](query.offset + query.limit)
     counts = Counter[str]()
     lists = SingleEvents() if query.per_event or query.days else None
 
@@ -259,7 +267,7 @@ async def _explain_once(
         if listed is not None:
             counts[status_of(listed[0])] += 1
             if _is_asked_for(listed[0], query):
-                yield from page.add(_Place(*found.arrival.position, found.arrival.rekeyed_offset))
+                yield from page.add(_LogSpot(*found.arrival.position, found.arrival.rekeyed_offset))
 
     def finish() -> Steps[tuple[list[_Explained], AsOf, bool] | None]:
         if _generations(state, meter_key) != generations and not last:
@@ -296,7 +304,7 @@ async def _explain_once(
     )
 
 
-def _is_asked_for(found: Found, query: ExplainQuery) -> bool:
+def _is_asked_for(found: FoundArrival, query: ExplainQuery) -> bool:
     """Return True if the status is the one that is asked for, and the reason one of its own."""
     if query.status not in (None, status_of(found)):
         return False
@@ -305,7 +313,7 @@ def _is_asked_for(found: Found, query: ExplainQuery) -> bool:
 
 
 async def _listed_again(
-    replay: Replay, shown: _Shown, places: Sequence[_Place], since: Since | None
+    replay: Replay, shown: _Shown, places: Sequence[_LogSpot], since: Since | None
 ) -> AsyncIterator[_Listed]:
     """Yield the arrivals of a page, read again."""
     for start in range(0, len(places), STEP_ITEMS):

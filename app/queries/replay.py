@@ -63,7 +63,7 @@ class Replay:
         *,
         codes: Collection[str] | None = None,
         transaction_id: str = "",
-    ) -> AsyncIterator[Reading]:
+    ) -> AsyncIterator[ReadAgain]:
         """Open the logs at the `first` offsets of raw and rekeyed.
 
         `names`: only these subscriptions are wanted; none: all of them. `codes` and
@@ -74,7 +74,7 @@ class Replay:
                 scan.on_corrections = on_corrections
             scan.seek_only(names, codes, transaction_id)
             scan.start(self.owned.state.checkpoint, *first)
-            yield Reading(self.owned, scan, self.turn, feed)
+            yield ReadAgain(self.owned, scan, self.turn, feed)
 
     async def first(
         self, entries: Sequence[EventRanges], dated_from_ms: int
@@ -136,7 +136,7 @@ class Replay:
                 return await self.turn.run(finish(), urgent=True)
 
 
-class Reading:
+class ReadAgain:
     """One time that events are read again."""
 
     def __init__(self, owned: OwnedPartition, scan: Scan, turn: ScanTurn, feed: Feed):

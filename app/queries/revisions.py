@@ -12,7 +12,7 @@ from app.definitions.timeline import NEVER_MS, Period
 from app.meter.errors import NoSuchRevision
 from app.meter.evidence import Change
 from app.meter.records import RecordPlace
-from app.queries.trace import Found
+from app.queries.trace import FoundArrival
 from app.wire.arrivals import Arrival
 from app.wire.identity import same_body
 from app.wire.properties import read_properties
@@ -173,7 +173,9 @@ class Since:
         self._before: dict[tuple[int, str], tuple[ChargeFold, ChargeFold] | None] = {}
         """By cut and span's charge, how it folded before history records since, and how now."""
 
-    def change_of(self, found: Found, chosen: Chosen) -> tuple[Change, tuple[Traced, ...]] | None:
+    def change_of(
+        self, found: FoundArrival, chosen: Chosen
+    ) -> tuple[Change, tuple[Traced, ...]] | None:
         """Return why an event makes a difference, with what the charges make of it; else None."""
         came = found.verdict.came or found.verdict.counted
         if came is None:
@@ -185,7 +187,7 @@ class Since:
                 changed = changed or self._changed_since(cut_ms, found, came, chosen)
         return changed
 
-    def _own_cuts(self, found: Found, came: Arrival, chosen: Chosen) -> list[int]:
+    def _own_cuts(self, found: FoundArrival, came: Arrival, chosen: Chosen) -> list[int]:
         """Return the later cuts of the cells that an event is in, or was in as it came."""
         traced, came_ms = [*chosen(found.traced)], came.append_time_ms
         if found.verdict.standing == "cancelled" or found.verdict.corrected_ms > came_ms:
@@ -195,7 +197,7 @@ class Since:
         return sorted({self._later_ms[one] for one in ids if one in self._later_ms})
 
     def _changed_since(
-        self, cut_ms: int, found: Found, came: Arrival, chosen: Chosen
+        self, cut_ms: int, found: FoundArrival, came: Arrival, chosen: Chosen
     ) -> tuple[Change, tuple[Traced, ...]] | None:
         verdict, now = found.verdict, _counted(chosen(found.traced))
         if came.append_time_ms > cut_ms:

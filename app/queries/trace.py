@@ -34,7 +34,7 @@ ASKED_AT_ONCE = 2_048
 FindRaw = Callable[[int, int, int], Awaitable[Arrived | None]]
 
 
-class Found(NamedTuple):
+class FoundArrival(NamedTuple):
     """One arrival, before it is worded."""
 
     arrival: Arrival
@@ -68,7 +68,7 @@ async def trace(
             tracers[code] = Tracer(state, (*name, code))
         return tracers[code]
 
-    found: list[Found] = []
+    found: list[FoundArrival] = []
 
     def show(arrivals: Sequence[Arrival]) -> Steps[None]:
         for number, arrival in enumerate(arrivals, 1):
@@ -94,7 +94,7 @@ async def trace(
 
 def judged(
     state: Partition, arrival: Arrival, tracer_of: Callable[[str], Tracer | None]
-) -> Found | None:
+) -> FoundArrival | None:
     """Judge an arrival; return None when there is no tracer for the code it counts under."""
     standing = verdict(state, arrival)
     counted = standing.counted
@@ -102,13 +102,13 @@ def judged(
     if tracer is None:
         return None
     if counted is None:
-        return Found(arrival, standing, (), standing.reason)
+        return FoundArrival(arrival, standing, (), standing.reason)
     traced = tuple(tracer.trace(counted, standing.corrected_ms))
     reason = None if traced else tracer.unrouted(counted)
-    return Found(arrival, standing, traced, reason)
+    return FoundArrival(arrival, standing, traced, reason)
 
 
-def status_of(found: Found) -> str:
+def status_of(found: FoundArrival) -> str:
     """Return what an answer calls the fate of an arrival."""
     if found.verdict.standing != "taken":
         return found.verdict.standing
@@ -116,7 +116,7 @@ def status_of(found: Found) -> str:
     return "counted" if counts else "ignored"
 
 
-async def fate_of(state: Partition, found: Found, find_raw: FindRaw) -> EventFate:
+async def fate_of(state: Partition, found: FoundArrival, find_raw: FindRaw) -> EventFate:
     """Word what became of an arrival."""
     arrival, standing = found.arrival, found.verdict
     counted = standing.counted or arrival

@@ -31,7 +31,7 @@ _CHUNK = 1_024
 """Subscriptions that are searched at once."""
 
 
-class _Found(NamedTuple):
+class _Match(NamedTuple):
     """A subscription that matches."""
 
     names: _Names
@@ -126,11 +126,11 @@ class _Names:
             self.chunks[place // _CHUNK].put(place % _CHUNK, self._text(name, now_ms))
             yield
 
-    def found(self, chunk: int, matching: Iterable[tuple[int, str]]) -> list[_Found]:
+    def found(self, chunk: int, matching: Iterable[tuple[int, str]]) -> list[_Match]:
         """Return what matches in a chunk."""
         first, lengths = chunk * _CHUNK, self._lengths
         return [
-            _Found(self, first + place, text, (lengths[first + place], text))
+            _Match(self, first + place, text, (lengths[first + place], text))
             for place, text in matching
         ]
 
@@ -217,7 +217,7 @@ class UsageLines:
         Those whose name begins with what is searched for come first, the shortest before others.
         All names must be known.
         """
-        found: list[_Found] = []
+        found: list[_Match] = []
         beginning = 0
         self._searches += 1
         again = self._searches % max(len(states), 1)
@@ -239,8 +239,8 @@ class UsageLines:
                     yield
         # What is in order already is sorted in no time: the shortest were named first.
         found.sort(key=_RANK)
-        first: list[_Found] = []
-        others: list[_Found] = []
+        first: list[_Match] = []
+        others: list[_Match] = []
         for each in found:
             (first if each.text.startswith(search) else others).append(each)
             if len(first) == OVERVIEW_SUBSCRIPTIONS:

@@ -18,7 +18,7 @@ from functools import partial
 from app.meter.evidence import Difference, VerifyReport
 from app.queries.chunks import PAIRS_AT_ONCE, chunked, counting, some_of
 from app.queries.raw_replay import Jobs, RawReplay
-from app.queries.replay import Reading, Replay
+from app.queries.replay import ReadAgain, Replay
 from app.runtime.partition.owned import OwnedPartition
 from app.runtime.scanning.scans import FAR_RECORDS, ScanTurn, feeding
 from app.runtime.status import VerifyTally
@@ -179,7 +179,7 @@ async def verify_names(
                 await asyncio.sleep(rest_s)
 
             @asynccontextmanager
-            async def caught_up(reading: Reading = reading) -> AsyncIterator[None]:
+            async def caught_up(reading: ReadAgain = reading) -> AsyncIterator[None]:
                 async with reading.caught_up() as read:
                     progress.records_read += read
                     yield

@@ -13,7 +13,7 @@ from app.kafka.record_batch import RecordBatch
 _HEARD_POLL_S = 0.1
 
 
-class Batches(Protocol):
+class BatchDelivery(Protocol):
     """What delivers the batches."""
 
     def acknowledge(self, batch: RecordBatch) -> bool: ...
@@ -40,7 +40,7 @@ class Deliverer(Protocol):
     """The app that delivers batches."""
 
     @property
-    def batches(self) -> Batches: ...
+    def batches(self) -> BatchDelivery: ...
 
     async def crash(self, error: BaseException) -> None: ...
 

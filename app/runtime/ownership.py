@@ -20,7 +20,7 @@ from app.errors import StackError
 from app.kafka.clients import NOT_TAKEN
 from app.kafka.names import TP
 from app.kafka.transactions import Fenced
-from app.kafka.waiting import Waiting
+from app.kafka.waiting import WaitingPartitions
 from app.log import facts, told
 from app.meter.errors import BeyondRetention
 from app.runtime.context import Numbered
@@ -47,7 +47,7 @@ _UNCOLLECTED_S = 60.0
 """The collector rests for so long at most while partitions are restored: others fold meanwhile."""
 
 
-class AtHand(Protocol):
+class HeldPartition(Protocol):
     """A partition whose state this worker has."""
 
     @property
@@ -107,7 +107,7 @@ class AtHand(Protocol):
         ...
 
 
-P = TypeVar("P", bound=AtHand)
+P = TypeVar("P", bound=HeldPartition)
 
 
 class Restoring(Protocol[P]):
@@ -145,7 +145,7 @@ class Ownership(Generic[P]):
         self._tally = tally
         self._owned: dict[int, P] = {}
         self._parked: dict[int, P] = {}
-        self._waiting = Waiting(log, "for brokers")
+        self._waiting = WaitingPartitions(log, "for brokers")
         self._new: set[int] = set()
         """Partitions that are brought since they were given to us."""
         self.was_whole = False

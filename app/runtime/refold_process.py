@@ -19,14 +19,20 @@ from typing import Any, BinaryIO, Final, NamedTuple
 import msgspec
 
 from app.bounds.turns import drained
-from app.ledger.blocks import Located, Span
+from app.ledger.blocks import LedgerStretch, Located
 from app.log import told
-from app.runtime.scanning.ledger_rows import LedgerRows, SetAsides
+from app.runtime.scanning.ledger_rows import LedgerRows, SetAsideRows
 from app.wire.arrivals import Arrival
 from tables.event_index.entries import Entry
 from tables.event_index.rows import ID_BYTES
 from tables.partition.refold import Refold
-from tables.partition.refold_apart import EntriesElsewhere, Told, ToldRoutes, outcome, told_again
+from tables.partition.refold_apart import (
+    EntriesElsewhere,
+    PartitionFacts,
+    ToldRoutes,
+    outcome,
+    told_again,
+)
 
 ASKED_AT_ONCE: Final = 10_000
 """Events that are fed, and asked for in the index, at once."""
@@ -39,22 +45,22 @@ NICER: Final = 10
 _SIZE: Final = Struct("<I")
 
 
-class Reading(NamedTuple):
+class ToRead(NamedTuple):
     """What is to be read: the last that the worker tells before it is asked."""
 
-    parts: list[tuple[list[Span], Located]]
+    parts: list[tuple[list[LedgerStretch], Located]]
     rows: LedgerRows
-    set_asides: SetAsides
+    set_asides: SetAsideRows
     share: float
 
 
-class Asked(NamedTuple):
+class AskedIds(NamedTuple):
     """Ids to be found in the event index."""
 
     ids: bytes
 
 
-class Found(NamedTuple):
+class FoundEntries(NamedTuple):
     """Their entries, packed by msgpack, and which share of a core is left from here on."""
 
     entries: bytes
@@ -105,8 +111,8 @@ class Child:
 
     def run(self) -> None:
         """Read what is told, feed it, tell the outcome."""
-        parts, last = list[Told | ToldRoutes](), self._read()
-        while not isinstance(last, Reading):
+        parts, last = list[PartitionFacts | ToldRoutes](), self._read()
+        while not isinstance(last, ToRead):
             parts.append(last)
             last = self._read()
         self._share = last.share
@@ -122,7 +128,7 @@ class Child:
     def _read(self) -> Any:
         return read_frame(self._reading)
 
-    def _arrivals(self, reading: Reading, job: Refold) -> Iterator[list[Arrival]]:
+    def _arrivals(self, reading: ToRead, job: Refold) -> Iterator[list[Arrival]]:
         """Yield what the ledger has, so many events at once that few questions are asked."""
         found: list[Arrival] = []
         for spans, located in reading.parts:
@@ -140,8 +146,8 @@ class Child:
             yield found
 
     def _find_many(self, ids: Sequence[bytes]) -> list[Entry | None]:
-        write_frame(self._writing, Asked(b"".join(ids)))
-        answer: Found = self._read()
+        write_frame(self._writing, AskedIds(b"".join(ids)))
+        answer: FoundEntries = self._read()
         self._share = answer.share
         return _decode_entries(answer.entries)
 
@@ -156,7 +162,7 @@ encode_entries = msgspec.msgpack.Encoder().encode
 _decode_entries = msgspec.msgpack.Decoder(list[Entry | None]).decode
 
 
-def ids_of(asked: Asked) -> list[bytes]:
+def ids_of(asked: AskedIds) -> list[bytes]:
     """Return the ids that are asked for."""
     return [asked.ids[at : at + ID_BYTES] for at in range(0, len(asked.ids), ID_BYTES)]
 

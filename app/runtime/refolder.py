@@ -20,15 +20,15 @@ from typing import Any, BinaryIO, Literal, cast
 
 from app.bounds.turns import STEP_ITEMS, Steps, batches
 from app.ledger.blocks import Located
-from app.ledger.ledger import Part
+from app.ledger.ledger import LedgerPart
 from app.log import facts, told
 from app.runtime import refold_process
 from app.runtime.refold_process import (
-    Asked,
+    AskedIds,
     Done,
     Failed,
-    Found,
-    Reading,
+    FoundEntries,
+    ToRead,
     encode_entries,
     ids_of,
     read_frame,
@@ -107,9 +107,9 @@ class Refolder:
             while not isinstance(answer := await child.answer(), Done):
                 if isinstance(answer, Failed):
                     raise ChildFailed(answer.reason)
-                if isinstance(answer, Asked):
+                if isinstance(answer, AskedIds):
                     entries = await turn.run(_found(job, answer))
-                    await child.tell(pickle.dumps(Found(entries, self.share_now)))
+                    await child.tell(pickle.dumps(FoundEntries(entries, self.share_now)))
                 else:
                     await turn.run(_taken(taking, answer))
             self.memory_bytes = answer.memory_bytes
@@ -119,10 +119,10 @@ class Refolder:
             self.pid = None
             await child.end()
 
-    def _frames(self, job: Refold, parts: list[Part], rows: LedgerRows) -> Iterator[object]:
+    def _frames(self, job: Refold, parts: list[LedgerPart], rows: LedgerRows) -> Iterator[object]:
         yield from refold_apart.told(job)
         durable = [(part.spans, part.chunks) for part in parts if isinstance(part.chunks, Located)]
-        yield Reading(durable, rows, job.partition.definitions.set_asides, self.share_now)
+        yield ToRead(durable, rows, job.partition.definitions.set_asides, self.share_now)
 
     @property
     def share_now(self) -> float:
@@ -198,7 +198,7 @@ def _packed(frames: Iterator[object]) -> Steps[bytes]:
     return b"" if frame is None else pickle.dumps(frame)
 
 
-def _found(job: Refold, asked: Asked) -> Steps[bytes]:
+def _found(job: Refold, asked: AskedIds) -> Steps[bytes]:
     """Return the entries of ids."""
     found: list[Entry | None] = []
     for some in batches(ids_of(asked), STEP_ITEMS):

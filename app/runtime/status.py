@@ -17,7 +17,7 @@ from app.bounds.work_done import WorkDone
 from app.meter.overview import DeadLetterView, RecordView
 from app.runtime.loads import Loads
 from app.wire.arrivals import MeterKey, Run, SubscriptionKey
-from app.wire.usage_records import Told
+from app.wire.usage_records import RecordLabels
 from tables.not_counted import Reason
 
 _REMEMBERED: Final = 200
@@ -127,7 +127,7 @@ class Tally:
     )
     restore_seconds: Histogram = field(default_factory=_restore_seconds)
 
-    def note_published(self, told: Told) -> None:
+    def note_published(self, told: RecordLabels) -> None:
         """Count a usage record that goes out with the next flush."""
         self.records[told.type] += 1
         if told.revision_reason:

@@ -17,7 +17,7 @@ from app.kafka.topics import METER_DEFINITIONS
 from app.settings import Settings
 from app.webhooks.instants import Agenda, instants_of
 from app.webhooks.message import Message
-from app.webhooks.telling import Told, instant_messages, messages, told_of
+from app.webhooks.telling import ToldObject, instant_messages, messages, told_of
 
 _DEFINING: Final = Work("define", "definitions")
 _POLL_S: Final = 0.05
@@ -27,7 +27,7 @@ class _Decided(NamedTuple):
     """What a record comes to that is applied next."""
 
     command_id: str
-    told: list[Told]
+    told: list[ToldObject]
     subscriptions: list[tuple[Subscription | None, Subscription]]
     """All that it changes, before and after, also those of which nothing is told yet."""
 

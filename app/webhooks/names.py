@@ -17,7 +17,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 _AS_NUMBERS = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
 
 
-class Names(AbstractResolver):
+class Resolver(AbstractResolver):
     """Looks names up. The connector asks for one host and port once at a time."""
 
     def __init__(self, at_once: int):

@@ -17,7 +17,7 @@ from app.webhooks.message import Message
 AT_ONCE: Final = 512
 """Requests at once, to all endpoints together."""
 DOUBTFUL_AT_ONCE: Final = AT_ONCE // 2
-"""Of these to all that fail, are slow or were never asked: however many, others have the rest."""
+"""Requests at once to all endpoints that fail, are slow or were never asked."""
 WIDTH: Final = 16
 """Requests at once to an endpoint that takes what it is sent."""
 DOUBTFUL_WIDTH: Final = 2

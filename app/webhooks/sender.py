@@ -16,7 +16,7 @@ from app.definitions.state import Definitions
 from app.log import facts
 from app.webhooks.failures import Failure, Failures, host_of
 from app.webhooks.metrics import Metrics
-from app.webhooks.names import Names
+from app.webhooks.names import Resolver
 from app.webhooks.outbox import AT_ONCE, Attempt, Delivery
 from app.webhooks.reasons import Reason, reason_of
 from app.webhooks.signatures import Signer, Unsigned
@@ -54,7 +54,7 @@ class Sender:
     def start(self) -> None:
         """Open the session; nothing of a proxy, a cookie or a netrc of this machine goes along."""
         self._session = ClientSession(
-            connector=TCPConnector(limit=AT_ONCE, resolver=Names(AT_ONCE)),
+            connector=TCPConnector(limit=AT_ONCE, resolver=Resolver(AT_ONCE)),
             cookie_jar=DummyCookieJar(),
             timeout=ClientTimeout(total=TIMEOUT_S),
             auto_decompress=False,

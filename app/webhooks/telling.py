@@ -25,7 +25,7 @@ from app.webhooks.message import Message, body_of
 ObjectType = Literal["billable_metric", "plan", "customer", "subscription"]
 
 
-class Told(NamedTuple):
+class ToldObject(NamedTuple):
     """One object that a record makes, changes or ends."""
 
     webhook_type: str
@@ -39,9 +39,9 @@ class Told(NamedTuple):
 
 def told_of(
     definitions: Definitions, changes: Iterable[Change], append_time_ms: int
-) -> Steps[list[Told]]:
+) -> Steps[list[ToldObject]]:
     """Return what changes mean that are not applied yet, in their order."""
-    found: list[Told] = []
+    found: list[ToldObject] = []
     for count, change in enumerate(changes, 1):
         found += _told(definitions, change, append_time_ms)
         if count % STEP_ITEMS == 0:
@@ -50,29 +50,29 @@ def told_of(
     return sorted(found, key=lambda told: told.webhook_type == "subscription.started")
 
 
-def _told(definitions: Definitions, change: Change, append_time_ms: int) -> Iterator[Told]:
+def _told(definitions: Definitions, change: Change, append_time_ms: int) -> Iterator[ToldObject]:
     match change:
         case Metric():
             known = change.id in definitions.metric_versions
-            yield Told(f"billable_metric.{_made(known)}", "billable_metric", change)
+            yield ToldObject(f"billable_metric.{_made(known)}", "billable_metric", change)
         case Plan(parent_id=str()) | Deletion(Plan(parent_id=str())):
             # It has no address of its own: its subscription shows it.
             return
         case Plan():
             known = change.id in definitions.plan_versions
-            yield Told(f"plan.{_made(known)}", "plan", change)
+            yield ToldObject(f"plan.{_made(known)}", "plan", change)
         case Customer():
             known = definitions.customer(change.organization_id, change.external_id) is not None
-            yield Told(f"customer.{_made(known)}", "customer", change)
+            yield ToldObject(f"customer.{_made(known)}", "customer", change)
         case Deletion(Metric() as metric):
-            yield Told("billable_metric.deleted", "billable_metric", metric)
+            yield ToldObject("billable_metric.deleted", "billable_metric", metric)
         case Deletion(Plan() as plan):
-            yield Told("plan.deleted", "plan", plan)
+            yield ToldObject("plan.deleted", "plan", plan)
         case Subscription():
             old = definitions.subscription_by_id(change.id)
             what = _of_subscription(old, change, append_time_ms)
             if what is not None:
-                yield Told(f"subscription.{what}", "subscription", change)
+                yield ToldObject(f"subscription.{what}", "subscription", change)
         case _:
             pass
 
@@ -93,7 +93,7 @@ def _of_subscription(old: Subscription | None, new: Subscription, at_ms: int) ->
 
 
 def messages(
-    definitions: Definitions, told: Iterable[Told], record_id: str, at_ms: int
+    definitions: Definitions, told: Iterable[ToldObject], record_id: str, at_ms: int
 ) -> Iterator[Message | None]:
     """Yield the messages of an applied record, its objects as the API shows them now; None: a step.
 
@@ -110,7 +110,9 @@ def messages(
         yield None
 
 
-def message(definitions: Definitions, told: Told, identity: str, at_ms: int) -> Steps[Message]:
+def message(
+    definitions: Definitions, told: ToldObject, identity: str, at_ms: int
+) -> Steps[Message]:
     """Return the message of one object, as the API shows it now."""
     thing = told.object
     shown = yield from _shown(definitions, thing, at_ms)
@@ -132,14 +134,14 @@ def instant_messages(
         if instant is not None:
             subscription = definitions.subscription_by_id(instant.subscription_id)
             if subscription is not None:
-                told = Told(instant.webhook_type, "subscription", subscription)
+                told = ToldObject(instant.webhook_type, "subscription", subscription)
                 identity = f"{subscription.id}:{iso_milliseconds(instant.at_ms)}"
                 yield from _wanted(definitions, told, identity, max(at_ms, instant.at_ms))
         yield None
 
 
 def _wanted(
-    definitions: Definitions, told: Told, identity: str, at_ms: int
+    definitions: Definitions, told: ToldObject, identity: str, at_ms: int
 ) -> Iterator[Message | None]:
     """Yield the message of one object if any endpoint wants it: most of the cost is its body."""
     endpoints = definitions.webhook_endpoints

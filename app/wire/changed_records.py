@@ -13,7 +13,7 @@ from app.wire.keys import message_key
 from app.wire.usage_records import (
     RECORDS_NAMESPACE,
     PublishedRecord,
-    Told,
+    RecordLabels,
     Topic,
     attributes_of,
 )
@@ -43,4 +43,4 @@ def changed_record(
     }
     key, text = message_key(organization_id, external_id), msgspec.json.encode(value)
     about = attributes_of(subscription, as_of_ms)
-    return PublishedRecord(key, text, identity, Told(CHANGED), about, USAGE_CHANGED)
+    return PublishedRecord(key, text, identity, RecordLabels(CHANGED), about, USAGE_CHANGED)

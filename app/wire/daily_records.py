@@ -13,7 +13,7 @@ from app.wire.usage_records import (
     Envelope,
     PublishedRecord,
     RecordedCell,
-    Told,
+    RecordLabels,
     Topic,
     published_as,
     quoted,
@@ -73,4 +73,4 @@ def daily_record(
         f'"closed_at":"{iso_milliseconds(envelope.closed_at_ms)}",'
         f'"definitions_offset":{envelope.definitions_offset}}}'
     )
-    return published_as(envelope, identity, Told(DAILY_TYPE), value, USAGE_DAILY)
+    return published_as(envelope, identity, RecordLabels(DAILY_TYPE), value, USAGE_DAILY)

@@ -9,7 +9,7 @@ from app.wire.arrivals import Position
 from app.wire.usage_records import (
     Envelope,
     PublishedRecord,
-    Told,
+    RecordLabels,
     head_of,
     published_as,
     quoted,
@@ -95,4 +95,4 @@ def instant_record(
         f'"closed_at":"{iso_milliseconds(envelope.closed_at_ms)}",'
         f'"definitions_offset":{envelope.definitions_offset}}}'
     )
-    return published_as(envelope, identity, Told(kind, reason or ""), value)
+    return published_as(envelope, identity, RecordLabels(kind, reason or ""), value)

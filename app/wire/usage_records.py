@@ -29,7 +29,7 @@ RecordType = Literal["usage.recorded", "usage.revised", "period.completed"]
 RevisionReason = Literal["correction", "definition", "late_events"]
 
 
-class Told(NamedTuple):
+class RecordLabels(NamedTuple):
     """Labels under which a record is counted."""
 
     type: str
@@ -40,7 +40,7 @@ class Told(NamedTuple):
 
 
 # There are few, and very many records have each.
-_told = lru_cache(64)(Told)
+_told = lru_cache(64)(RecordLabels)
 
 
 class PublishedRecord(msgspec.Struct, frozen=True, gc=False):
@@ -49,7 +49,7 @@ class PublishedRecord(msgspec.Struct, frozen=True, gc=False):
     key: bytes
     value: bytes
     identity: str
-    told: Told
+    told: RecordLabels
     """Labels for the metrics of its publisher, its type first."""
     about: tuple[Header, ...]
     """CloudEvents attributes that follow the type; many records share them."""
@@ -384,7 +384,11 @@ def _time(at_ms: int) -> Header:
 
 
 def published_as(
-    envelope: Envelope, identity: str, told: Told, value: str, topic: Topic = "usage-records"
+    envelope: Envelope,
+    identity: str,
+    told: RecordLabels,
+    value: str,
+    topic: Topic = "usage-records",
 ) -> PublishedRecord:
     """Return the record with its key and headers."""
     return PublishedRecord(envelope.key, value.encode(), identity, told, envelope.about, topic)

@@ -9,14 +9,14 @@ from tables.aggregation import Aggregation, Groups
 from tables.cells.cell import Span
 from tables.cells.figures import window_of
 from tables.cells.keys import OPEN_CUT_MS
-from tables.entries import Entry
-from tables.per_event import Source
+from tables.entries import ListedEntry
+from tables.per_event import ListSource
 
 
 class _Read(NamedTuple):
     """Entries of some layers."""
 
-    entries: list[Entry]
+    entries: list[ListedEntry]
     events: int
     whole: bool
 
@@ -28,14 +28,14 @@ def source_of(
     filter_id: str | None,
     groups: Groups,
     cut_ms: int = OPEN_CUT_MS,
-) -> Source:
+) -> ListSource:
     """Return what the lists of a cell follow from, as of a cut.
 
     `entries`: the span that keeps them; None: none are needed.
     """
     aggregation: Aggregation[Any] = span.fold.aggregation
     state, before = span.states(period, filter_id, groups, cut_ms)
-    source = Source(
+    source = ListSource(
         lists=aggregation.lists,
         prorated=span.fold.charge.prorated,
         window=window_of(period),
@@ -63,7 +63,7 @@ def _read(
 ) -> _Read:
     """Read layers one by one: each keeps as many entries as a list may have."""
     aggregation: Aggregation[Any] = span.fold.aggregation
-    entries: list[Entry] = []
+    entries: list[ListedEntry] = []
     events = 0
     for start_ms in starts_ms:
         layer = span.layers.get(start_ms)

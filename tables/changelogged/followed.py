@@ -108,7 +108,7 @@ class _OfName:
         """Cells show them, and a cut to come may not."""
 
 
-class Standing(NamedTuple):
+class RefoldStanding(NamedTuple):
     """What a refold puts in force, known when it began."""
 
     rows: array[int]
@@ -217,12 +217,12 @@ class Followed:
             for row in of_name.shown.after(horizon_ms):
                 yield self._rows.identity(row)
 
-    def until(self, name: SubscriptionKey, horizon_ms: int) -> Standing:
+    def until(self, name: SubscriptionKey, horizon_ms: int) -> RefoldStanding:
         """Return what a refold that begins puts in force: those appended up to a time."""
         of_name, rows = self._by_name.get(name), array("I")
         if of_name is not None:
             rows = of_name.shown.until(horizon_ms) + of_name.waiting.until(horizon_ms)
-        return Standing(rows, self._times_unclear)
+        return RefoldStanding(rows, self._times_unclear)
 
     def put_in_force(self, stored: StoredCorrection, horizon_ms: int) -> None:
         """Note that cells show a correction if the next cut does."""
@@ -241,7 +241,9 @@ class Followed:
             if not (of_name.shown or of_name.waiting):
                 del self._by_name[name]
 
-    def enforcing(self, name: SubscriptionKey, standing: Standing, told_ms: int) -> Steps[None]:
+    def enforcing(
+        self, name: SubscriptionKey, standing: RefoldStanding, told_ms: int
+    ) -> Steps[None]:
         """Note by small steps that the cells show exactly these, as a refold has made them.
 
         What came up to `told_ms` every cut has told.

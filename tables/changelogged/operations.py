@@ -63,7 +63,7 @@ def adds(row: Row) -> bool:
     return row[_EVENT_TIME.size :] == _ADDS
 
 
-class Rows:
+class OperationRows:
     """Rows of one property in event-time order, in blocks, so that no insertion moves many."""
 
     __slots__ = ("_blocks",)
@@ -136,9 +136,9 @@ class Operations:
     def __init__(self, write: Callable[[bytes, bytes | None, bytes | None], None] | None = None):
         """Take what writes a row to the changelog: key, old and new value; None: there is none."""
         self._write = write
-        self._sets: dict[bytes, dict[str, Rows]] = {}
+        self._sets: dict[bytes, dict[str, OperationRows]] = {}
         """Rows appended until the last cut, by set and property text."""
-        self._coming: dict[_Name, Rows] = {}
+        self._coming: dict[_Name, OperationRows] = {}
         """Rows appended after it, in order of position: another may come before any of them."""
         self._settled_ms = -1
         self._gone: dict[bytes, dict[str, list[Row]]] = {}
@@ -161,10 +161,10 @@ class Operations:
             self._write(_key(name, row), None, row[_EVENT_TIME.size :])
 
     def _keep(self, name: _Name, row: Row) -> bool:
-        rows = self._sets.setdefault(name[0], {}).setdefault(name[1], Rows())
+        rows = self._sets.setdefault(name[0], {}).setdefault(name[1], OperationRows())
         if int.from_bytes(row[8:16]) <= self._settled_ms:
             return rows.add(row)
-        return self._coming.setdefault(name, Rows()).add(_by_position(row))
+        return self._coming.setdefault(name, OperationRows()).add(_by_position(row))
 
     def load(self, key: bytes, value: bytes) -> None:
         """Take over one changelog record."""
@@ -176,7 +176,7 @@ class Operations:
         self._settled_ms = max(self._settled_ms, cut_ms)
         end = (self._settled_ms + 1).to_bytes(8)
         for name in list(self._coming):
-            rows = self._sets.get(name[0], {}).get(name[1], Rows())
+            rows = self._sets.get(name[0], {}).get(name[1], OperationRows())
             for count, row in enumerate(self.coming(name, b"", end), 1):
                 rows.add(row)
                 if count % STEP_ITEMS == 0:
@@ -193,7 +193,7 @@ class Operations:
         """Return the last row before a place that came before a position; of the settled ones."""
         return self.newest_of(self._sets[name[0]][name[1]], event_time, known)
 
-    def newest_of(self, rows: Rows, event_time: bytes, known: bytes) -> Row | None:
+    def newest_of(self, rows: OperationRows, event_time: bytes, known: bytes) -> Row | None:
         """Do the same with other rows."""
         for row in rows.before(event_time):
             self.looked_at += 1

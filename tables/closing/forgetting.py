@@ -292,7 +292,7 @@ def _noting_final(partition: Partition, meter_key: MeterKey) -> Steps[None]:
         partition.routes.lead_by(found.route)
 
 
-class _Found(NamedTuple):
+class _FinalCells(NamedTuple):
     """What of a meter key is final."""
 
     route: Route
@@ -300,7 +300,7 @@ class _Found(NamedTuple):
     over: list[_Over]
 
 
-def _final_in(partition: Partition, meter_key: MeterKey) -> _Found | None:
+def _final_in(partition: Partition, meter_key: MeterKey) -> _FinalCells | None:
     """Return what of a meter key may go, if records tell it; None: nothing may."""
     stale, route = partition.stale, partition.packing.route_at_hand(meter_key)
     if route is None or meter_key in stale.displaced_keys | stale.orphaned_keys:
@@ -324,7 +324,7 @@ def _final_in(partition: Partition, meter_key: MeterKey) -> _Found | None:
         return None
     if any(map(_is_limited, {id(layer.limits): layer for layer in layers}.values())):
         return None
-    return _Found(route, final, over)
+    return _FinalCells(route, final, over)
 
 
 class _Over(NamedTuple):

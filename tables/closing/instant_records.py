@@ -27,7 +27,7 @@ CELLS_AT_HAND = 10_000
 """A cut keeps what is the same for all events of a cell, for so many cells at most."""
 
 
-class Change(NamedTuple):
+class FigureChange(NamedTuple):
     """The figure of an event in a cell, as a step leaves it."""
 
     stored: StoredFigure
@@ -61,7 +61,7 @@ class InstantRecords:
         self._cells: dict[str, _Cell] = {}
         """Cells that events were taken into, by their ids."""
 
-    def record(self, change: Change) -> PublishedRecord:
+    def record(self, change: FigureChange) -> PublishedRecord:
         """Return the record of one figure."""
         chain, stored, figure = change.chain, change.stored, change.figure
         cell = self._cell_of(change)
@@ -94,7 +94,7 @@ class InstantRecords:
             None if before is None else plain(EXACT.subtract(figure.units, before)),
         )
 
-    def _cell_of(self, change: Change) -> _Cell:
+    def _cell_of(self, change: FigureChange) -> _Cell:
         """Return the cell of a figure, as the cut has it for all events that it takes in."""
         identity = change.stored.cell_id
         if change.span is None:
@@ -105,7 +105,7 @@ class InstantRecords:
             cell = keep(self._cells, identity, self._make_cell(change), CELLS_AT_HAND)
         return cell
 
-    def _make_cell(self, change: Change) -> _Cell:
+    def _make_cell(self, change: FigureChange) -> _Cell:
         chain = change.chain
         subscription = subscription_at(self._partition, chain.subscription_id, self._cut_ms)
         period = change.period or self._period_of(subscription, change)
@@ -131,7 +131,7 @@ class InstantRecords:
         return envelope
 
     def _charge_of(
-        self, subscription: Subscription, period: Period, change: Change
+        self, subscription: Subscription, period: Period, change: FigureChange
     ) -> tuple[Charge, Metric]:
         """Return charge and metric as they were then, or in a period that is due as it has them.
 
@@ -165,7 +165,7 @@ class InstantRecords:
             raise LookupError(f"plan {subscription.plan_id} is not known at {at_ms}")
         return plan
 
-    def _period_of(self, subscription: Subscription, change: Change) -> Period:
+    def _period_of(self, subscription: Subscription, change: FigureChange) -> Period:
         """Return the period of a cell; one that is no more as it was for the figure before."""
         name = (subscription.organization_id, subscription.external_id)
         start_ms, before = change.chain.start_ms, change.previous

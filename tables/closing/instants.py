@@ -27,13 +27,13 @@ from tables.changelogged.members import MemberKey
 from tables.closing.beside import told_of
 from tables.closing.instant_records import (
     CELLS_AT_HAND,
-    Change,
+    FigureChange,
     InstantRecords,
     subscription_at,
 )
 from tables.instants.book import Book
 from tables.instants.chain import NO_FIGURE, Chain, Figure, take_out
-from tables.instants.deciding import Counted, counted_in, decided
+from tables.instants.deciding import CountedInstant, counted_in, decided
 from tables.instants.sweep import Sweep
 from tables.partition.partition import Partition
 from tables.routing.route import Route
@@ -296,7 +296,7 @@ class Deciding:
 
     def places(
         self, arrival: Arrival, *, groups_known: bool = True
-    ) -> Iterator[tuple[Span, Counted]]:
+    ) -> Iterator[tuple[Span, CountedInstant]]:
         """Yield where an event counts in charges that are paid in advance."""
         for span in self._route_of(arrival.meter_key).spans:
             if span.fold.bills_at_once:
@@ -321,7 +321,7 @@ class Deciding:
             self._routes[meter_key] = route
         return route
 
-    def _living(self, span: Span, counted: Counted) -> Counted:
+    def _living(self, span: Span, counted: CountedInstant) -> CountedInstant:
         """Return the same in the span that has the cells, if definitions have moved on."""
         if self._is_newest:
             return counted
@@ -335,7 +335,7 @@ class Deciding:
         spans = self._live((*name, code)).spans
         return next((span for span in spans if span.key == key), None)
 
-    def take(self, step: Step) -> Iterable[Change]:
+    def take(self, step: Step) -> Iterable[FigureChange]:
         """Take a step; return the figures that it changes, those that it takes out first."""
         figures = self._book.figures(step.identity) if self._may_be_decided(step) else ()
         known = {figure.cell_id: figure for figure in figures}
@@ -344,7 +344,7 @@ class Deciding:
         ):
             # A partition that folds anew comes to what it decided before.
             return ()
-        changes: dict[str, Change] = {}
+        changes: dict[str, FigureChange] = {}
         at = step.position
         if step.corrects:
             at = self._partition.index.find(step.identity).position  # type: ignore[union-attr]
@@ -359,7 +359,7 @@ class Deciding:
             self._book.put_figures(step.identity, (known | now).values())
         return changes.values()
 
-    def _taken_out(self, figure: StoredFigure, at: Position) -> Change:
+    def _taken_out(self, figure: StoredFigure, at: Position) -> FigureChange:
         chain = self._chains.get(figure.cell_id) or self._book.chain(figure.cell_id)
         if chain is None:
             raise LookupError(f"cell {figure.cell_id} has a figure and no chain")
@@ -378,16 +378,16 @@ class Deciding:
         )
         now = self._put(figure.cell_id, chain, left)
         gone = NO_FIGURE._replace(prorated_units=stored.prorated_units)
-        return Change(stored, figure, gone, now, None, None, None, at)
+        return FigureChange(stored, figure, gone, now, None, None, None, at)
 
     def _taken_in(
         self,
         span: Span,
-        counted: Counted,
+        counted: CountedInstant,
         step: Step,
         at: Position,
         known: dict[str, StoredFigure],
-    ) -> Change:
+    ) -> FigureChange:
         arrival = counted.arrival
         identity, new = self._cell_of(span, counted)
         before = self._chains.get(identity) or self._book.chain(identity, new.start_ms)
@@ -407,9 +407,9 @@ class Deciding:
             decided_ms=self._cut_ms,
         )
         now = self._put(identity, before or new, chain)
-        return Change(stored, previous, figure, now, arrival, span, counted.period, at)
+        return FigureChange(stored, previous, figure, now, arrival, span, counted.period, at)
 
-    def _cell_of(self, span: Span, counted: Counted) -> tuple[str, StoredChain]:
+    def _cell_of(self, span: Span, counted: CountedInstant) -> tuple[str, StoredChain]:
         """Return the id of a cell, and its chain before its first event."""
         start_ms, filter_id, groups = counted.period.start_ms, counted.filter_id, counted.groups
         key = (span, start_ms, filter_id, groups)

@@ -38,7 +38,7 @@ class Final(msgspec.Struct):
     """When the next period is final of those that were due."""
 
 
-class _Place(NamedTuple):
+class _CellPlace(NamedTuple):
     """Where a packed cell belongs."""
 
     key: CellKey
@@ -86,7 +86,7 @@ def final_of(partition: Partition, name: SubscriptionKey) -> Final | None:
 
 def _place_of(
     partition: Partition, subscription: Subscription, shared: Shared, key: CellKey
-) -> _Place | None:
+) -> _CellPlace | None:
     """Return where a cell belongs; None: it may be shown with others, or recur."""
     period = shared.holding(key.layer_ms)
     if period is None or (key.subscription_id, key.layer_ms) != (subscription.id, period.start_ms):
@@ -97,7 +97,7 @@ def _place_of(
     if one is None or one.gone or one.charge.presents:
         return None
     fold = partition.routes.fold_of(one.charge, one.metric, period.timezone)
-    return _Place(key, period, charges, fold, by_day=charge_id != key.charge_id)
+    return _CellPlace(key, period, charges, fold, by_day=charge_id != key.charge_id)
 
 
 def _is_told_by_cells(partition: Partition, name: SubscriptionKey, code: str) -> bool:
@@ -108,7 +108,7 @@ def _is_told_by_cells(partition: Partition, name: SubscriptionKey, code: str) ->
     return not partition.definitions.recurs(name[0], code)
 
 
-def _is_told(partition: Partition, place: _Place, cell: Packed) -> bool:
+def _is_told(partition: Partition, place: _CellPlace, cell: Packed) -> bool:
     """Return whether the newest record of a cell tells it, as `forgetting` has it."""
     key, period, charges, fold, by_day = place
     published = partition.published.find((key.subscription_id, period.start_ms))
@@ -127,7 +127,7 @@ def _is_told(partition: Partition, place: _Place, cell: Packed) -> bool:
     )
 
 
-def _members_of(place: _Place, cell: Packed) -> SetKey:
+def _members_of(place: _CellPlace, cell: Packed) -> SetKey:
     """Return the set that the members of a cell are in."""
     key = place.key
     span_key = key.subscription_id, key.charge_id, key.span_start_ms

@@ -39,7 +39,7 @@ class Closing(msgspec.Struct, frozen=True, gc=False):
     """What its record says besides the figures; None: nothing."""
 
 
-class _Told(NamedTuple):
+class _ToldBeside(NamedTuple):
     """What the records of all cells of a charge, or of one of its filters, say besides figures."""
 
     echo: str
@@ -54,11 +54,11 @@ def _told(
     charge_filter: ChargeFilter | None,
     currency: str,
     schema_version: int,
-) -> _Told:
+) -> _ToldBeside:
     echo = echoes.of(charge, metric, charge_filter, currency, schema_version)
     found = no_events(charge, metric, charge_filter)
     at_once = charge.is_billed_at_once(metric)
-    return _Told(echo, ARREARS if found == ARREARS else found, at_once)
+    return _ToldBeside(echo, ARREARS if found == ARREARS else found, at_once)
 
 
 _told_of = ByIdentity(_told)
@@ -68,7 +68,7 @@ class Alike(msgspec.Struct, frozen=True, gc=False):
     """What the records of one charge, or of one of its filters, share in a period at a cut."""
 
     envelope: Envelope
-    told: _Told
+    told: _ToldBeside
     charge_filter: ChargeFilter | None
 
     @classmethod
@@ -130,7 +130,7 @@ def next_revision(
     return entry, record
 
 
-def _with_events(billing: BillingText, shown: Closing, told: _Told) -> BillingText:
+def _with_events(billing: BillingText, shown: Closing, told: _ToldBeside) -> BillingText:
     """Return the same with the rows and events that a record has beside its figures."""
     found = told.no_events
     if shown.beside is not None:

@@ -35,7 +35,7 @@ _U32 = np.uint64(32)
 _LOW_12 = np.uint64(0xFFF)
 
 
-class Asked:
+class AskedKeys:
     """Ids that are looked for in every segment: alone, or each at the beginning of a row."""
 
     __slots__ = ("_keys", "_packed", "_stride")
@@ -101,7 +101,7 @@ class FilterSource(Protocol):
 
     resident_bytes: int
 
-    def candidates(self, asked: Asked) -> list[int]:
+    def candidates(self, asked: AskedKeys) -> list[int]:
         """Return the places of ids that may be in the segment."""
 
     def close(self) -> None:
@@ -115,7 +115,7 @@ class ResidentFilter:
         self._words = words
         self.resident_bytes = words.nbytes
 
-    def candidates(self, asked: Asked) -> list[int]:
+    def candidates(self, asked: AskedKeys) -> list[int]:
         return asked.among(self._words)
 
     def close(self) -> None:
@@ -131,7 +131,7 @@ class ColdFilter(ReadByPosition):
         super().__init__(path)
         self._word_count = word_count
 
-    def candidates(self, asked: Asked) -> list[int]:
+    def candidates(self, asked: AskedKeys) -> list[int]:
         keys = asked.keys
         offsets = (keys.words(self._word_count) * FILTER_WORD_BYTES).tolist()
         descriptor = self._descriptor

@@ -22,7 +22,7 @@ import numpy as np
 from app.kernel import Head
 from tables.event_index.directory import SegmentDirectory
 from tables.event_index.entries import Entry, pack_entries, unpack_entry
-from tables.event_index.filters import Asked, filter_bytes
+from tables.event_index.filters import AskedKeys, filter_bytes
 from tables.event_index.log import LOG_START, LogPlace
 from tables.event_index.merge import MemorySegmentWriter, Merge, SegmentWriter
 from tables.event_index.rows import REFUSED_INDEX, ROW, ROW_BYTES, is_refused, sort_rows
@@ -144,7 +144,7 @@ class EventIndex:
         """Return the newest entries as `find_packed` does, but as rows."""
         rows: dict[int, bytes] = dict(self._head.find(packed))
         if packed and self._segments:
-            asked = Asked(packed)
+            asked = AskedKeys(packed)
             for segment in reversed(self._segments):
                 for place, row in segment.find(asked):
                     rows.setdefault(place, row)
@@ -157,7 +157,7 @@ class EventIndex:
         """
         places: dict[int, bytes | None] = dict.fromkeys(self._head.known(packed))
         if self._segments and packed:
-            asked = Asked(packed, ROW_BYTES)
+            asked = AskedKeys(packed, ROW_BYTES)
             for segment in reversed(self._segments):
                 for place, row in segment.find(asked):
                     if place not in places:

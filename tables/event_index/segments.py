@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 
 from app.kernel import row_among
-from tables.event_index.filters import Asked, ColdFilter, FilterSource, ResidentFilter
+from tables.event_index.filters import AskedKeys, ColdFilter, FilterSource, ResidentFilter
 from tables.event_index.rows import (
     ID,
     ROW,
@@ -164,7 +164,7 @@ class Segment:
         rows = 0 if self.on_disk else self.row_count * ROW_BYTES
         return rows + self._filter.resident_bytes + self._fences.nbytes
 
-    def find(self, asked: Asked) -> Iterator[tuple[int, bytes]]:
+    def find(self, asked: AskedKeys) -> Iterator[tuple[int, bytes]]:
         """Yield (place, row) of those ids that are here."""
         candidates = self._filter.candidates(asked)
         if not candidates:

@@ -17,7 +17,7 @@ from tables.instants.sweep import Sweep
 from tables.values import Ignored, Value
 
 
-class Counted(NamedTuple):
+class CountedInstant(NamedTuple):
     """An event that counts in a cell of a charge paid in advance."""
 
     arrival: Arrival
@@ -36,7 +36,7 @@ class Counted(NamedTuple):
 
 def counted_in(
     span: Span, arrival: Arrival, blank_after_ms: int, *, groups_known: bool = True
-) -> Counted | None:
+) -> CountedInstant | None:
     """Return where an event counts in a span; None: it bills nothing there, or no period holds it.
 
     `blank_after_ms`: append time after which an empty text is for the record alone, as in Lago.
@@ -60,11 +60,11 @@ def counted_in(
     name = fold.place_of(*read)
     if name is None or (name[1] and groups_known and name not in layer.cells):
         return None
-    return Counted(arrival, layer, layer.period, *name, value)
+    return CountedInstant(arrival, layer, layer.period, *name, value)
 
 
 def decided(
-    counted: Counted,
+    counted: CountedInstant,
     chain: Chain,
     sweep: Sweep,
     known: Position | None = None,

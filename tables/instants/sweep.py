@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.wire.arrivals import Position
 from tables.changelogged.members import MemberKey, Members
-from tables.changelogged.operations import Rows, adds, event_time_of, position_of
+from tables.changelogged.operations import OperationRows, adds, event_time_of, position_of
 from tables.unique_count import was_active
 
 
@@ -17,7 +17,7 @@ class Sweep:
 
     def __init__(self, members: Members):
         self.members = members
-        self._passed: dict[MemberKey, tuple[bytes, Rows]] = {}
+        self._passed: dict[MemberKey, tuple[bytes, OperationRows]] = {}
         """By property: the position that was passed last, and the rows before it."""
 
     def is_missing(self, name: MemberKey) -> bool:
@@ -40,8 +40,8 @@ class Sweep:
         newest = max((row for row in found if row is not None), default=None)
         return newest is not None and adds(newest)
 
-    def _rows_until(self, name: MemberKey, until: bytes) -> Rows:
-        since, passed = self._passed.get(name, (b"", Rows()))
+    def _rows_until(self, name: MemberKey, until: bytes) -> OperationRows:
+        since, passed = self._passed.get(name, (b"", OperationRows()))
         if since < until:
             for row in self.members.operations.coming(name, since, until):
                 passed.add(row)

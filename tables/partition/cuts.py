@@ -15,7 +15,7 @@ from tables.cells.days import Days, cuts_after, next_first_day, shown_within_ms
 from tables.cells.grids import decided_until
 from tables.partition.tables import Tables
 from tables.partition.timelines import TimelineTable
-from tables.partition.waiting import Waiting
+from tables.partition.waiting import WaitingNames
 
 
 class CutsToCome:
@@ -33,13 +33,13 @@ class CutsToCome:
         self._billed_at_once = tables.instants
         self._timelines = timelines
         self._is_home = is_home
-        self.late = Waiting()
+        self.late = WaitingNames()
         """Revision cuts that events wait for."""
         self._reopened: dict[SubscriptionKey, set[tuple[int, int]]] = {}
         """(revision cut, start of a period) of those that are final and yet may be revised."""
-        self.grid = Waiting()
+        self.grid = WaitingNames()
         """Grid cuts at which something of an external subscription is to be decided."""
-        self.instants = Waiting()
+        self.instants = WaitingNames()
         """Grid cuts at which events are to be billed."""
         self._late_names: set[SubscriptionKey] = set()
         self._carrying: dict[str, tuple[int, bool]] = {}

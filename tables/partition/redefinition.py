@@ -16,7 +16,7 @@ from tables.partition.cuts import CutsToCome
 from tables.partition.packing import Packing
 from tables.partition.redirection import Redirection, Renewed
 from tables.partition.route_table import RouteTable
-from tables.partition.standing import Standing, Told
+from tables.partition.standing import Standing, WaitingDefinition
 from tables.partition.tables import Tables
 
 TOLD_AT_ONCE = 256
@@ -109,13 +109,15 @@ class Redefinition:
         if not standing.looks:
             standing.clear()
 
-    def _missed(self, told: Iterable[Told]) -> Iterator[Renewed | None]:
+    def _missed(self, told: Iterable[WaitingDefinition]) -> Iterator[Renewed | None]:
         """Have events noted for usage-changed that came before settings of an earlier time."""
         since_ms = min(each.at_ms for each in told if each.impact.organization_id is None)
         for meter_key in self._changed.missed(since_ms):
             yield None if meter_key is None else Renewed(meter_key[:2], {meter_key}, False)
 
-    def _watched(self, told: Iterable[Told], since_ms: int) -> Iterator[Renewed | None]:
+    def _watched(
+        self, told: Iterable[WaitingDefinition], since_ms: int
+    ) -> Iterator[Renewed | None]:
         """Have the grid cuts taken at which definitions show, of those watched since a time."""
         passed = count(1)
         for impact, at_ms, _ in told:

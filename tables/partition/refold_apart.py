@@ -35,7 +35,7 @@ ROUTES_AT_ONCE = 16
 """Routes told in one part: a route of many periods and charges is some 10 KB."""
 
 
-class Told(NamedTuple):
+class PartitionFacts(NamedTuple):
     """What is told of the partition."""
 
     number: int
@@ -65,12 +65,12 @@ class EntriesElsewhere:
         self.find_many = find_many
 
 
-def told(job: Refold) -> Iterator[Told | ToldRoutes]:
+def told(job: Refold) -> Iterator[PartitionFacts | ToldRoutes]:
     """Yield what another process needs to feed a refold that stands alone; each a small step."""
     partition = job.partition
     definitions, checkpoint = partition.definitions, partition.checkpoint
     at, offset = definitions.append_time_ms, definitions.offset
-    yield Told(partition.number, checkpoint, definitions.settings, at, offset)
+    yield PartitionFacts(partition.number, checkpoint, definitions.settings, at, offset)
     index = definitions.metric_index
     for routes in batches(list(job.routes.items()), ROUTES_AT_ONCE):
         names = {meter_key[:2] for meter_key, _ in routes}
@@ -87,13 +87,13 @@ def told(job: Refold) -> Iterator[Told | ToldRoutes]:
         )
 
 
-def told_again(found: Iterator[Told | ToldRoutes], index: EntriesElsewhere) -> Refold:
+def told_again(found: Iterator[PartitionFacts | ToldRoutes], index: EntriesElsewhere) -> Refold:
     """Return the refold that was told, in this process."""
     definitions, routes = Definitions(), dict[MeterKey, Route]()
     dated_from: dict[MeterKey, int] = {}
     partition: Partition | None = None
     for each in found:
-        if isinstance(each, Told):
+        if isinstance(each, PartitionFacts):
             definitions.settings = each.settings
             definitions.append_time_ms, definitions.offset = each.append_time_ms, each.offset
             carried = Carried(checkpoint=each.checkpoint)

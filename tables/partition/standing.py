@@ -18,7 +18,7 @@ from tables.cells.grids import grid_cut_after, grid_cut_before
 from tables.changelogged.checkpoint import Checkpoint
 
 
-class Told(NamedTuple):
+class WaitingDefinition(NamedTuple):
     """A definition that waits until everything it concerns was looked at."""
 
     impact: Impact
@@ -34,7 +34,7 @@ class Standing:
     def __init__(self, definitions: Definitions, checkpoint: Checkpoint):
         self._definitions = definitions
         self._checkpoint = checkpoint
-        self._told: deque[Told] = deque()
+        self._told: deque[WaitingDefinition] = deque()
         """Definitions that are queued, or looked at right now, in their order."""
         self._told_about: Counter[tuple[str | None, str | None]] = Counter()
         """Number of queued definitions by (organization, external id); None: about any."""
@@ -135,7 +135,7 @@ class Standing:
             self._waiting_ms.append(at_ms)
             # Even if it is of the millisecond of one that is being looked at: that waits with it.
             self.looks_for_ms = min(self.looks_for_ms, self.looks_until_ms)
-        self._told.append(Told(impact, at_ms, waits))
+        self._told.append(WaitingDefinition(impact, at_ms, waits))
         self._told_about[impact.organization_id, impact.external_subscription_id] += 1
 
     @property
@@ -157,11 +157,11 @@ class Standing:
         """End `begin_looking`: what is told from now on shows when it may be looked at."""
         self.looks_for_ms = -1
 
-    def first(self, most: int) -> list[Told]:
+    def first(self, most: int) -> list[WaitingDefinition]:
         """Return the first definitions of the queue."""
         return list(islice(self._told, most))
 
-    def looked_at(self, told: Iterable[Told]) -> None:
+    def looked_at(self, told: Iterable[WaitingDefinition]) -> None:
         """Take the first definitions off the queue: all they concern was looked at."""
         for impact, at_ms, waits in told:
             self._told.popleft()

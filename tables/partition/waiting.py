@@ -9,7 +9,7 @@ from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import SubscriptionKey
 
 
-class Waiting:
+class WaitingNames:
     """External subscriptions and the cuts that each waits for.
 
     Of a partition that is far behind very many cuts are waited for.

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from app.definitions.model import Charge, Metric
-from app.definitions.per_event import Asked, asked_of
+from app.definitions.per_event import AskedLists, asked_of
 from app.definitions.timeline import Period
 from app.meter.evidence import CellDay, DayShare, EventLists
 from app.numbers import plain
@@ -16,8 +16,8 @@ from tables.aggregation import Groups
 from tables.cells.cell import Span
 from tables.cells.entries import source_of
 from tables.closing.beside import told_of
-from tables.entries import Entry
-from tables.per_event import PerEvent, Source, daily_sums, day_breakdown, per_event
+from tables.entries import ListedEntry
+from tables.per_event import ListSource, PerEvent, daily_sums, day_breakdown, per_event
 from tables.reading.tracing import Traced
 
 MOST_EXPLAINED = 50_000
@@ -27,8 +27,8 @@ MOST_EXPLAINED = 50_000
 class CellEvents(NamedTuple):
     """What the lists of one cell are made of."""
 
-    asked: Asked
-    source: Source
+    asked: AskedLists
+    source: ListSource
     whole: bool
     """False: there are too many events."""
 
@@ -62,7 +62,7 @@ class SingleEvents:
     """The events of explained cells, as they are traced."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[int, str | None, Groups], list[Entry]] = {}
+        self._found: dict[tuple[int, str | None, Groups], list[ListedEntry]] = {}
         self._count = 0
 
     def take(self, traced: Iterable[Traced], counted: Arrival) -> None:
@@ -76,7 +76,7 @@ class SingleEvents:
                 self._found.clear()
                 return
             value = one.value if one.span.fold.unique else Decimal(one.value)
-            entry = Entry(counted.timestamp_ms, counted.position, value)
+            entry = ListedEntry(counted.timestamp_ms, counted.position, value)
             self._found.setdefault((id(one.span), one.filter_id, one.groups), []).append(entry)
 
     def of_cell(

@@ -11,7 +11,7 @@ from app.definitions.per_event import asked_of
 from app.numbers import ceil_at
 from tables.aggregation import Groups
 from tables.cells.entries import source_of
-from tables.per_event import Source, daily_sums, day_breakdown, per_event, unit_shares
+from tables.per_event import ListSource, daily_sums, day_breakdown, per_event, unit_shares
 from tests.conformance.comparison import Comparison, Difference
 from tests.conformance.files import Vector
 from tests.conformance.scenario import ONE_BUCKET, CannotRun, Folded, arrivals, fold
@@ -53,7 +53,7 @@ def _found(folded: Folded) -> Mapping[str, Any]:
     return found
 
 
-def _days(source: Source) -> Sequence[Any]:
+def _days(source: ListSource) -> Sequence[Any]:
     return daily_sums(source) if source.lists == "number" else ()
 
 
@@ -65,7 +65,7 @@ def _group(folded: Folded, filter_id: str | None) -> Groups:
     return names[0] if names else ()
 
 
-def _spells(source: Source) -> list[dict[str, Any]]:
+def _spells(source: ListSource) -> list[dict[str, Any]]:
     """Additions with a share of days, by (timestamp, value), before rounding."""
     days = source.window.duration_days
     ordered = sorted(

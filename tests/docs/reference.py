@@ -319,7 +319,7 @@ def _type(schema: Mapping[str, Any]) -> str:
     return {"string": "text", "integer": "number"}.get(schema["type"], str(schema["type"]))
 
 
-def _rows(told: Mapping[str, causes.Told]) -> list[tuple[str, str, str]]:
+def _rows(told: Mapping[str, causes.Advice]) -> list[tuple[str, str, str]]:
     return [(_code(code), *each) for code, each in told.items()]
 
 

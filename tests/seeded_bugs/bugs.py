@@ -216,8 +216,8 @@ BUGS = (
     Bug(
         "entries-in-order-of-arrival",
         "tables/entries.py",
-        "insort(state.entries, Entry(timestamp_ms, position, value))",
-        "state.entries.append(Entry(timestamp_ms, position, value))",
+        "insort(state.entries, ListedEntry(timestamp_ms, position, value))",
+        "state.entries.append(ListedEntry(timestamp_ms, position, value))",
         "tests/semantics/test_single_events.py"
         "::test_the_first_events_are_enough_for_a_short_running_total",
     ),
@@ -4848,7 +4848,7 @@ BUGS = (
     Bug(
         "webhook-names-looked-up-by-the-loop",
         "app/webhooks/sender.py",
-        "TCPConnector(limit=AT_ONCE, resolver=Names(AT_ONCE))",
+        "TCPConnector(limit=AT_ONCE, resolver=Resolver(AT_ONCE))",
         "TCPConnector(limit=AT_ONCE)",
         "tests/app/webhooks/test_process.py::test_names_that_nobody_answers_for_hold_back_nobody",
     ),

@@ -19,14 +19,14 @@ import msgspec
 from app.api.answering.call import Call
 from app.api.answering.streams import lines
 from app.api.events.dead_letters import cursor, cursor_text, whose
-from app.api.events.verdicts import Asked, verdicts_on
+from app.api.events.verdicts import AskedEvent, verdicts_on
 from app.api.http import json_text
 from app.api.http.errors import invalid
 from app.meter.errors import NotAllowed, Unavailable
 from app.meter.events import RawPosition
 from app.meter.overview import DeadLetterQuery, DeadLetterView
 from app.numbers import natural
-from app.page.replays import Outcome, OutcomeKind
+from app.page.replays import OutcomeKind, ReplayOutcome
 from app.wire.decode import decode_record
 from app.wire.events import Event
 
@@ -41,15 +41,15 @@ _LETTER_COMES_S: Final = 2.0
 _AGAIN_S: Final = 0.25
 
 
-class Step(msgspec.Struct, frozen=True):
+class ReplayStep(msgspec.Struct, frozen=True):
     """Some letters that were replayed, and where the next ones begin."""
 
-    outcomes: list[Outcome]
+    outcomes: list[ReplayOutcome]
     before: Mapping[int, int] | None
     """None: these were the last."""
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class ReplayRequest(msgspec.Struct, frozen=True):
     """What is to be replayed: letters by their places, else those of a code, else all."""
 
     places: Sequence[Place] | None = None
@@ -58,7 +58,7 @@ class Wanted(msgspec.Struct, frozen=True):
     """By partition, only letters below this offset."""
 
 
-async def step(call: Call, organization_id: str | None, wanted: Wanted) -> Step:
+async def step(call: Call, organization_id: str | None, wanted: ReplayRequest) -> ReplayStep:
     """Replay a page of a code, or of all. Those of one organization; None: of any, and of none."""
     query = DeadLetterQuery(
         organization_id=organization_id,
@@ -69,17 +69,17 @@ async def step(call: Call, organization_id: str | None, wanted: Wanted) -> Step:
     )
     page = await call.meter.repairs.letters_before(query)
     places = [(letter.partition, letter.offset) for letter in page.letters]
-    return Step(await replayed(call, organization_id, places), page.before)
+    return ReplayStep(await replayed(call, organization_id, places), page.before)
 
 
 async def steps(
-    call: Call, organization_id: str | None, wanted: Wanted
-) -> AsyncGenerator[Step, None]:
+    call: Call, organization_id: str | None, wanted: ReplayRequest
+) -> AsyncGenerator[ReplayStep, None]:
     """Replay all that is wanted, some at a time."""
     if wanted.places is not None:
         for start in range(0, len(wanted.places), AT_ONCE):
             some = wanted.places[start : start + AT_ONCE]
-            yield Step(await replayed(call, organization_id, some), None)
+            yield ReplayStep(await replayed(call, organization_id, some), None)
         return
     before: Mapping[int, int] | None = wanted.before
     while before is not None:
@@ -107,7 +107,7 @@ class Line(msgspec.Struct):
     transaction_id: str | None
 
 
-class Reached(msgspec.Struct):
+class ReplayReached(msgspec.Struct):
     """How far a replay has come: asked again with this `before`, it goes on from here."""
 
     replayed: int
@@ -129,20 +129,20 @@ async def answered(call: Call, organization_id: str | None) -> Any:
     places = None if body.places is None else [place_of(text) for text in body.places]
     if places is not None and len(places) > _MOST_PLACES:
         raise invalid({"places": ["value_is_invalid"]})
-    wanted = Wanted(places, body.code, cursor(body.before))
+    wanted = ReplayRequest(places, body.code, cursor(body.before))
     return await lines(call, {"code": body.code}, _lines(call, organization_id, wanted))
 
 
 async def _lines(
-    call: Call, organization_id: str | None, wanted: Wanted
+    call: Call, organization_id: str | None, wanted: ReplayRequest
 ) -> AsyncGenerator[msgspec.Struct, None]:
     sums = Counter[str]()
     async for made in steps(call, organization_id, wanted):
         for one in made.outcomes:
             sums[one.kind] += 1
             yield Line(one.place, one.kind, one.words, one.transaction_id)
-        yield Reached(sums.total(), dict(sums), cursor_text(made.before), False)
-    yield Reached(sums.total(), dict(sums), None, True)
+        yield ReplayReached(sums.total(), dict(sums), cursor_text(made.before), False)
+    yield ReplayReached(sums.total(), dict(sums), None, True)
 
 
 def place_of(text: str) -> Place:
@@ -162,10 +162,10 @@ class _Sent:
 
     letter: DeadLetterView
     position: RawPosition
-    asked: Asked | None
+    asked: AskedEvent | None
     """The event that it holds; None: it holds none, or several."""
     at_s: float
-    outcome: Outcome | None = None
+    outcome: ReplayOutcome | None = None
 
     @property
     def named(self) -> str:
@@ -180,12 +180,12 @@ class _Sent:
     def ends(self, kind: OutcomeKind, words: str = "") -> None:
         """Note what became of it."""
         event = None if self.asked is None else self.asked.transaction_id
-        self.outcome = Outcome(self.named, kind, words, event)
+        self.outcome = ReplayOutcome(self.named, kind, words, event)
 
 
 async def replayed(
     call: Call, organization_id: str | None, places: Sequence[Place]
-) -> list[Outcome]:
+) -> list[ReplayOutcome]:
     """Append letters anew and return what became of each, waiting for seconds at most.
 
     Those of one organization; None: of any, and of none.
@@ -207,7 +207,7 @@ async def replayed(
             await asyncio.sleep(_AGAIN_S)
     for one in waiting:
         one.ends("sent", f"as {'/'.join(one.place)}; what became of it is not known yet")
-    ended = [one if isinstance(one, Outcome) else one.outcome for one in outcomes]
+    ended = [one if isinstance(one, ReplayOutcome) else one.outcome for one in outcomes]
     return [one for one in ended if one is not None]
 
 
@@ -215,21 +215,21 @@ def _now_s() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def _replay(call: Call, organization_id: str | None, place: Place) -> Outcome | _Sent:
+async def _replay(call: Call, organization_id: str | None, place: Place) -> ReplayOutcome | _Sent:
     named = f"{place[0]}/{place[1]}"
     try:
         found = await call.meter.repairs.replay(organization_id, *place, call.key_name)
     except (NotAllowed, Unavailable) as error:
-        return Outcome(named, "not sent", str(error) or "it may not be appended")
+        return ReplayOutcome(named, "not sent", str(error) or "it may not be appended")
     if found is None:
-        return Outcome(named, "not sent", "there is no such dead letter any more")
+        return ReplayOutcome(named, "not sent", "there is no such dead letter any more")
     letter = found.letter
     headers = [header for header in letter.headers if not header[0].startswith("meter-")]
     held = [one for _, one in decode_record(letter.value, headers)]
     event = held[0] if len(held) == 1 else None
     asked = None
     if isinstance(event, Event):
-        asked = Asked(event.transaction_id, event.external_subscription_id)
+        asked = AskedEvent(event.transaction_id, event.external_subscription_id)
     return _Sent(letter.view, found.position, asked, _now_s())
 
 
@@ -252,7 +252,7 @@ async def _judge_all(call: Call, waiting: Sequence[_Sent]) -> None:
             await _judge(call.within(str(owner)), some)
 
 
-def _asked(waiting: Sequence[_Sent], most: int) -> Iterator[list[tuple[_Sent, Asked]]]:
+def _asked(waiting: Sequence[_Sent], most: int) -> Iterator[list[tuple[_Sent, AskedEvent]]]:
     """Yield those with an event of which nothing is known yet, so many at a time."""
     open_ones = [
         (one, one.asked) for one in waiting if one.outcome is None and one.asked is not None
@@ -261,7 +261,7 @@ def _asked(waiting: Sequence[_Sent], most: int) -> Iterator[list[tuple[_Sent, As
         yield open_ones[start : start + most]
 
 
-async def _judge(call: Call, waiting: Sequence[tuple[_Sent, Asked]]) -> None:
+async def _judge(call: Call, waiting: Sequence[tuple[_Sent, AskedEvent]]) -> None:
     """Ask the owners of some events of one organization what became of them."""
     verdicts = await verdicts_on(call, [asked for _, asked in waiting])
     for (one, _), verdict in zip(waiting, verdicts, strict=True):

@@ -27,7 +27,7 @@ _WORDS = {"ignored": "not_counted", "duplicate": "missing"}
 """How a producer calls what a trace calls otherwise. Of an index entry there is no duplicate."""
 
 
-class Asked(msgspec.Struct):
+class AskedEvent(msgspec.Struct):
     """An event as its producer knows it; what is not given is not compared."""
 
     transaction_id: str
@@ -38,7 +38,7 @@ class Asked(msgspec.Struct):
 
 
 class _Body(msgspec.Struct):
-    events: list[Asked]
+    events: list[AskedEvent]
 
 
 async def create(call: Call) -> Any:
@@ -46,7 +46,7 @@ async def create(call: Call) -> Any:
     return {"verdicts": await verdicts_on(call, await _asked(call))}
 
 
-async def verdicts_on(call: Call, asked: list[Asked]) -> list[Json]:
+async def verdicts_on(call: Call, asked: list[AskedEvent]) -> list[Json]:
     """Return the verdicts on events, in the order asked."""
     by_owner: defaultdict[str | None, list[int]] = defaultdict(list)
     for index, one in enumerate(asked):
@@ -63,7 +63,7 @@ async def verdicts_on(call: Call, asked: list[Asked]) -> list[Json]:
     return verdicts
 
 
-async def _asked(call: Call) -> list[Asked]:
+async def _asked(call: Call) -> list[AskedEvent]:
     # What is no JSON at all is told so.
     if not await call.json():
         raise invalid({"events": ["no_events"]})
@@ -78,14 +78,14 @@ async def _asked(call: Call) -> list[Asked]:
     return asked
 
 
-async def _here(call: Call, asked: list[Asked]) -> list[Json]:
+async def _here(call: Call, asked: list[AskedEvent]) -> list[Json]:
     identities = [(one.external_subscription_id, one.transaction_id) for one in asked]
     known = await call.meter.evidence.verdicts(call.organization_id, identities)
     work = Work("request", "verdicts", call.organization_id)
     return await call.api.turns.run(work, _verdicts(asked, known))
 
 
-def _verdicts(asked: Sequence[Asked], known: Sequence[KnownEvent | None]) -> Steps[list[Json]]:
+def _verdicts(asked: Sequence[AskedEvent], known: Sequence[KnownEvent | None]) -> Steps[list[Json]]:
     verdicts = []
     for one, found in zip(asked, known, strict=True):
         verdicts.append(_verdict(one, found))
@@ -93,19 +93,19 @@ def _verdicts(asked: Sequence[Asked], known: Sequence[KnownEvent | None]) -> Ste
     return verdicts
 
 
-async def _there(call: Call, owner: str, asked: list[Asked]) -> list[Json]:
+async def _there(call: Call, owner: str, asked: list[AskedEvent]) -> list[Json]:
     body = json_text.encode({"events": [_again(one) for one in asked]})
     reply = await ask(call, owner, Outgoing("POST", "/api/v1/events/verdicts", body))
     found: list[Json] = value_of(reply)["verdicts"]
     return found
 
 
-def _again(one: Asked) -> Json:
+def _again(one: AskedEvent) -> Json:
     given = msgspec.structs.asdict(one)
     return {name: value for name, value in given.items() if value not in (None, b"")}
 
 
-def _verdict(asked: Asked, known: KnownEvent | None) -> Json:
+def _verdict(asked: AskedEvent, known: KnownEvent | None) -> Json:
     identity = {
         "transaction_id": asked.transaction_id,
         "external_subscription_id": asked.external_subscription_id,
@@ -123,7 +123,7 @@ def _verdict(asked: Asked, known: KnownEvent | None) -> Json:
     }
 
 
-def _differing(asked: Asked, known: KnownEvent) -> list[str]:
+def _differing(asked: AskedEvent, known: KnownEvent) -> list[str]:
     """Return the fields that came otherwise than they are given."""
     fate, differs = known.fate, list[str]()
     if asked.code not in (None, fate.code):

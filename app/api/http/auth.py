@@ -16,7 +16,7 @@ import msgspec
 
 from app.api.http.errors import forbidden, too_many_requests, unauthorized
 from app.api.http.keys import EVERY_ORGANIZATION, Key, KeyAccess, digest_of
-from app.api.http.rates import Bucket
+from app.api.http.rates import RateLeft
 from app.bounds.limits import FAILED_LOGINS_PER_S, FAILING_ADDRESSES, PEER_TOKEN_S
 from app.clock import SystemClock
 from app.log import facts
@@ -38,9 +38,9 @@ class Identity:
     access: KeyAccess
     name: str = ""
     """Name of the key; empty: the key has none."""
-    requests: Bucket | None = None
+    requests: RateLeft | None = None
     """Requests that the key may send in a second; None: no limit."""
-    events: Bucket | None = None
+    events: RateLeft | None = None
     """Events that the key may send in a second; None: no limit."""
 
     @property
@@ -139,8 +139,8 @@ class KeyRing:
         return held.identity
 
 
-def _bucket(rate_per_s: float | None) -> Bucket | None:
-    return None if rate_per_s is None else Bucket(rate_per_s)
+def _bucket(rate_per_s: float | None) -> RateLeft | None:
+    return None if rate_per_s is None else RateLeft(rate_per_s)
 
 
 def _rates(identity: Identity) -> tuple[float | None, float | None]:
@@ -151,7 +151,7 @@ def _rates(identity: Identity) -> tuple[float | None, float | None]:
     )
 
 
-class _Told(msgspec.Struct, array_like=True):
+class _Claims(msgspec.Struct, array_like=True):
     """The claims of a token: the identity of the sender and the end of the token."""
 
     organization_id: str
@@ -173,7 +173,7 @@ class PeerTokens:
 
     def made(self, identity: Identity, method: str, target: str) -> str:
         """Return the token for one request; `target` is its path and query, as sent."""
-        told = _Told(
+        told = _Claims(
             identity.organization_id, identity.access, identity.name, self._clock() + PEER_TOKEN_S
         )
         packed = base64.urlsafe_b64encode(msgspec.json.encode(told)).decode()
@@ -186,7 +186,7 @@ class PeerTokens:
         if not hmac.compare_digest(signed.encode(), signature.encode("utf-8", "surrogateescape")):
             return None
         try:
-            told = msgspec.json.decode(base64.urlsafe_b64decode(packed), type=_Told)
+            told = msgspec.json.decode(base64.urlsafe_b64decode(packed), type=_Claims)
         except (binascii.Error, msgspec.MsgspecError, ValueError):
             return None
         if self._clock() > told.until_s:

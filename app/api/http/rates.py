@@ -10,7 +10,7 @@ from app.api.http.errors import too_many_requests
 from app.bounds.limits import RATE_BURST_S
 
 
-class Bucket:
+class RateLeft:
     """What of a rate is left now."""
 
     def __init__(self, rate_per_s: float, clock: Callable[[], float] = time.monotonic) -> None:

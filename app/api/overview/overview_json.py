@@ -204,7 +204,7 @@ def _dead_letter(view: DeadLetterView) -> Json:
     return {**fields, "failed_at": failed_at}
 
 
-class Shown:
+class SentOverview:
     """One overview, and what it is sent as: made once, for all who look at it."""
 
     def __init__(self, overview: Json):

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from app.api.http.errors import too_many_requests
-from app.api.overview.overview_json import Shown
+from app.api.overview.overview_json import SentOverview
 from app.bounds.limits import OVERVIEW_EVERY_S, OVERVIEWS_WAITING
 from app.meter.overview import OverviewQuery
 
@@ -17,7 +17,7 @@ from app.meter.overview import OverviewQuery
 class Made(NamedTuple):
     """An overview, and when it was made."""
 
-    shown: Shown
+    shown: SentOverview
     made_s: float
 
 
@@ -50,7 +50,9 @@ class Overviews:
     def __init__(self) -> None:
         self._organizations: dict[str | None, _Organization] = {}
 
-    async def of(self, query: OverviewQuery, make: Callable[[], Awaitable[Shown]]) -> Shown:
+    async def of(
+        self, query: OverviewQuery, make: Callable[[], Awaitable[SentOverview]]
+    ) -> SentOverview:
         """Return the overview of a moment ago, or a new one when it is time for it.
 
         Raises 429 when too many other searches wait.

@@ -13,7 +13,7 @@ from app.api.answering.call import ORGANIZATION_HEADER, Call, Reply
 from app.api.answering.peers import Outgoing, ask_reachable
 from app.api.events import dead_letters, replays
 from app.api.http.errors import forbidden, not_found
-from app.api.overview.overview_json import Shown, merged, overview_json
+from app.api.overview.overview_json import SentOverview, merged, overview_json
 from app.meter.overview import OverviewQuery
 from app.page.figures import address
 
@@ -76,13 +76,13 @@ async def overview(call: Call) -> Any:
     return Reply(made.body, headers=headers)
 
 
-async def shown(call: Call, search: str, limit: int) -> Shown:
+async def shown(call: Call, search: str, limit: int) -> SentOverview:
     """Return the overview that all who look at the same are shown."""
     query = OverviewQuery(
         organization_id=page_organization(call, "GET"), search=search.strip(), limit=limit
     )
 
-    async def make() -> Shown:
+    async def make() -> SentOverview:
         here = overview_json(await call.meter.overviews.overview(query))
         asked = address(
             "api",
@@ -95,7 +95,7 @@ async def shown(call: Call, search: str, limit: int) -> Shown:
         replies = await ask_reachable(call, Outgoing("GET", asked))
         # Rates are added up and shown, so numbers are read as such, not kept as spelled.
         elsewhere = [msgspec.json.decode(reply.body) for reply in replies if reply.status == 200]
-        return Shown(merged([here, *elsewhere], query.limit))
+        return SentOverview(merged([here, *elsewhere], query.limit))
 
     shared = call.api.own_overviews if call.forwarded else call.api.overviews
     return await shared.of(query, make)

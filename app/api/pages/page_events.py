@@ -12,7 +12,7 @@ from app.api.answering.call import Call, Reply
 from app.api.definitions.subscriptions import subscriptions_of
 from app.api.events import corrections, trace
 from app.api.events.event_reads import show as show_event
-from app.api.events.verdicts import Asked, verdicts_on
+from app.api.events.verdicts import AskedEvent, verdicts_on
 from app.api.http.errors import ApiError, not_found
 from app.api.overview.overview_json import tag_of
 from app.api.pages import page
@@ -141,7 +141,7 @@ async def correct(call: Call) -> Html | Reply:
     def given(name: str) -> str:
         return fields.get(name, [""])[0]
 
-    asked = Asked(given("transaction_id"), given("subscription"))
+    asked = AskedEvent(given("transaction_id"), given("subscription"))
     correction = corrections.Fields(
         asked.external_subscription_id, asked.transaction_id, given("operation")
     )
@@ -168,7 +168,7 @@ async def correct(call: Call) -> Html | Reply:
 
 
 async def _corrected(
-    call: Call, operation: str, asked: Asked, position: RawPosition
+    call: Call, operation: str, asked: AskedEvent, position: RawPosition
 ) -> Json | None:
     """Return an event as its correction left it; None: that is not known yet."""
     clock = asyncio.get_running_loop().time

@@ -36,7 +36,7 @@ from app.page import metric_form
 from app.page.figures import address
 from app.page.html import Html, el, markup
 from app.page.metric_form import Filled
-from app.page.not_counted import Uncounted, counts_at_once
+from app.page.not_counted import UncountedLine, counts_at_once
 from app.page.previewed import Previewed, preview_part, saved_part
 
 Json = dict[str, Any]
@@ -76,14 +76,14 @@ async def _listed(call: Call, what: str, index: Handler) -> list[Json]:
     return found
 
 
-async def _uncounted(call: Call) -> Uncounted:
+async def _uncounted(call: Call) -> UncountedLine:
     """Return how many events of each code no charge counted."""
     target = address("api", "v1", "events", "not_counted")
     answer = await not_counted.index(asked_for(call, target))
     counts: Counter[str] = Counter()
     for one in answer["not_counted"]:
         counts[one["code"]] += one["events_count"]
-    return Uncounted(counts, answer["since"])
+    return UncountedLine(counts, answer["since"])
 
 
 async def plan(call: Call) -> Html | Reply:

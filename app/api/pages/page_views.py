@@ -180,7 +180,7 @@ async def subscription(call: Call) -> Html | Reply:
     about = about_of(call, name)
     closed = await here.meter.usage.past_periods(here.organization_id, name, about.customer)
     window = call.query.text("window") or "day"
-    wanted = subscription_html.Wanted(
+    wanted = subscription_html.PageChoice(
         call.query.text("period"),
         call.query.text("charge"),
         call.query.text("metric"),
@@ -411,7 +411,9 @@ async def replay_letters(call: Call) -> Html | Reply:
         outcomes = await replays.replayed(call, organization_id, places[: replays.AT_ONCE])
         return replays_html.outcomes_part(outcomes, chosen)
     before = dead_letters.cursor(fields.get("before", [None])[0])
-    made = await replays.step(call, organization_id, replays.Wanted(code=code, before=before))
+    made = await replays.step(
+        call, organization_id, replays.ReplayRequest(code=code, before=before)
+    )
     sums = replays_html.sums_of(fields.get("sum", []))
     rest = dead_letters.cursor_text(made.before)
     return replays_html.step_part(made.outcomes, code, sums, rest, chosen)

@@ -17,7 +17,7 @@ import msgspec
 from app.cli.api_keys import key_of_file
 from app.cli.failures import DIFFERS, NO_VERDICT
 from app.cli.lago.client import Here, Lago, lago_key_option, progress
-from app.cli.lago.comparing import Comparing, Outcome
+from app.cli.lago.comparing import ComparedSubscription, Comparing
 from app.cli.lago.deviations import DEVIATIONS
 from app.cli.lago.telling import Accepted, is_known, objects, rows, words
 from app.cli.output import echo, print_json, shown_json
@@ -95,7 +95,7 @@ def compare(
     if sample is not None and sample < len(theirs):
         theirs = random.sample(theirs, sample)
     summary = _Summary(accept)
-    found: Iterable[Outcome] = _outcomes(Comparing(lago, here, past, wait_s), theirs)
+    found: Iterable[ComparedSubscription] = _outcomes(Comparing(lago, here, past, wait_s), theirs)
     if is_all:
         found = chain(found, _only_here(here, names))
     _tell(map(summary.take, found), form, accept)
@@ -103,21 +103,23 @@ def compare(
     raise SystemExit(summary.exit_code)
 
 
-def _outcomes(comparing: Comparing, theirs: list[Json]) -> Iterator[Outcome]:
+def _outcomes(comparing: Comparing, theirs: list[Json]) -> Iterator[ComparedSubscription]:
     for number, subscription in enumerate(theirs, 1):
         if number % 100 == 0:
             progress(f"{number:,} of {len(theirs):,} subscriptions")
         yield comparing.outcome(subscription)
 
 
-def _only_here(here: Here, in_lago: set[str]) -> Iterator[Outcome]:
+def _only_here(here: Here, in_lago: set[str]) -> Iterator[ComparedSubscription]:
     for each in here.listed("/subscriptions", "subscriptions", {"status[]": "active"}):
         if each["external_id"] not in in_lago:
             names = str(each["external_customer_id"]), str(each["external_id"])
-            yield Outcome(*names, "not compared", "in Lago: no active subscription of that name")
+            yield ComparedSubscription(
+                *names, "not compared", "in Lago: no active subscription of that name"
+            )
 
 
-def _tell(found: Iterable[Outcome], form: str, accept: Accepted) -> None:
+def _tell(found: Iterable[ComparedSubscription], form: str, accept: Accepted) -> None:
     if form == "text":
         for outcome in found:
             for line in words(outcome, accept):
@@ -141,7 +143,7 @@ class _Summary:
         self._agreed = self._total = Fraction(0)
         self._unsaid: set[str] = set()
 
-    def take(self, outcome: Outcome) -> Outcome:
+    def take(self, outcome: ComparedSubscription) -> ComparedSubscription:
         """Count one; return it."""
         verdict: str = outcome.verdict
         if verdict == "differing" and all(is_known(d, self._accept) for d in outcome.differences):

@@ -9,7 +9,14 @@ from typing import Final, Literal, NamedTuple
 
 from app.cli.lago.client import Here, Lago, LagoRefused, segment
 from app.cli.lago.deviations import Case, candidates
-from app.cli.lago.figures import Found, PeriodFigures, compared, instant, period_of, share
+from app.cli.lago.figures import (
+    FigureDifference,
+    PeriodFigures,
+    compared,
+    instant,
+    period_of,
+    share,
+)
 from app.cli.remote import Json, RequestRefused
 
 LOOKS: Final = 5
@@ -22,7 +29,7 @@ Periods = tuple[PeriodFigures, ...]
 Get = Callable[[str, dict[str, str | int | None]], Json]
 
 
-class Events(NamedTuple):
+class EventDifference(NamedTuple):
     """Which events only one side has, by transaction_id; a reason if that was not found out."""
 
     only_lago: tuple[str, ...] = ()
@@ -35,12 +42,12 @@ class Events(NamedTuple):
 class Judged(NamedTuple):
     """A difference with what may explain it."""
 
-    found: Found
-    events: Events
+    found: FigureDifference
+    events: EventDifference
     may_be: tuple[str, ...]
 
 
-class Outcome(NamedTuple):
+class ComparedSubscription(NamedTuple):
     """What the comparison of one subscription came to."""
 
     customer: str
@@ -68,19 +75,19 @@ class Comparing:
         self._wait_s = wait_s
         self._metrics: dict[str, Json] = {}
 
-    def outcome(self, subscription: Json) -> Outcome:
+    def outcome(self, subscription: Json) -> ComparedSubscription:
         """Return how a subscription of Lago compares."""
         customer = str(subscription["external_customer_id"])
         external_id = str(subscription["external_id"])
         try:
             seen = self._settled(customer, external_id)
         except _NotCompared as why:
-            return Outcome(customer, external_id, "not compared", str(why))
+            return ComparedSubscription(customer, external_id, "not compared", str(why))
         if seen is None:
-            return Outcome(customer, external_id, "moving")
+            return ComparedSubscription(customer, external_id, "moving")
         lago, here = seen
         found = compared(lago, here, self._past)
-        return Outcome(
+        return ComparedSubscription(
             customer,
             external_id,
             "differing" if found else "equal",
@@ -145,14 +152,14 @@ class Comparing:
         return self._here.found(f"/subscriptions/{segment(external_id)}", "subscription")
 
     def _judged(
-        self, external_id: str, lago: Periods, found: Sequence[Found]
+        self, external_id: str, lago: Periods, found: Sequence[FigureDifference]
     ) -> tuple[Judged, ...]:
         subscription = (self._subscription(external_id) or {}) if found else {}
-        events: dict[tuple[str, str], Events] = {}
+        events: dict[tuple[str, str], EventDifference] = {}
         judged = []
         ends = {period.starts: period.ends for period in lago}
         for each in found:
-            of_one = Events()
+            of_one = EventDifference()
             if each.charge is not None:
                 name = each.period, each.charge.metric
                 if name not in events:
@@ -164,7 +171,7 @@ class Comparing:
             judged.append(Judged(each, of_one, tuple(candidates(case))))
         return tuple(judged)
 
-    def _defined(self, found: Found, subscription: Json) -> tuple[Json, Json, Json]:
+    def _defined(self, found: FigureDifference, subscription: Json) -> tuple[Json, Json, Json]:
         """Return our metric and charge of a difference, and the subscription."""
         if found.charge is None:
             return {}, {}, subscription
@@ -177,7 +184,7 @@ class Comparing:
         charge: Json = next((c for c in charges if {c["lago_id"], c["code"]} & wanted), {})
         return self._metrics[code], charge, subscription
 
-    def _events(self, external_id: str, code: str, starts: str, ends: str) -> Events:
+    def _events(self, external_id: str, code: str, starts: str, ends: str) -> EventDifference:
         """Return which events of a metric in a period only one side has."""
         query = {"external_subscription_id": external_id, "code": code, "timestamp_from": starts}
         if ends:
@@ -187,13 +194,13 @@ class Comparing:
             theirs = self._bodies(self._lago.get, query)
             ours = self._bodies(lambda path, asked: self._here.get(path, **asked), query)
         except (LagoRefused, RequestRefused) as refused:
-            return Events(unknown=refused.message)
+            return EventDifference(unknown=refused.message)
         except (KeyError, TypeError, AttributeError) as error:
-            return Events(unknown=f"Lago shows events of another shape: {error!r}")
+            return EventDifference(unknown=f"Lago shows events of another shape: {error!r}")
         if theirs is None or ours is None:
-            return Events(unknown=f"more than {MOST_EVENTS:,} events")
+            return EventDifference(unknown=f"more than {MOST_EVENTS:,} events")
         both = theirs.keys() & ours.keys()
-        return Events(
+        return EventDifference(
             tuple(sorted(theirs.keys() - ours.keys())),
             tuple(sorted(ours.keys() - theirs.keys())),
             tuple(sorted(each for each in both if theirs[each] != ours[each])),

@@ -8,7 +8,7 @@ from typing import Final
 from app.cli.lago import objects
 from app.cli.lago.client import Here, Lago, LagoRefused, segment
 from app.cli.lago.objects import Difference
-from app.cli.lago.taking import REFUSED, Taking, Wanted
+from app.cli.lago.taking import REFUSED, PlacedObject, Taking
 from app.cli.output import echo
 from app.cli.remote import Json
 from app.definitions.aggregation_types import NOT_FOR_SALE
@@ -41,7 +41,9 @@ class Copying:
 
         here = self._here.get("/organizations")["organization"]
         untouched = all(objects.same(each.here, {}) or each.here == "UTC" for each in differs(here))
-        one = Wanted("organization", "", "/organizations", "organization", body, here, differs)
+        one = PlacedObject(
+            "organization", "", "/organizations", "organization", body, here, differs
+        )
         self._taking.take(one, update=untouched)
 
     def metrics(self) -> None:
@@ -60,7 +62,7 @@ class Copying:
 
             path, root = f"/billable_metrics/{segment(code)}", "billable_metric"
             here = self._here.found(path, root)
-            one = Wanted("metric", code, path, root, body, here, differs)
+            one = PlacedObject("metric", code, path, root, body, here, differs)
             self._taking.identify("metrics", metric, self._taking.take(one))
 
     def customers(self) -> None:
@@ -75,7 +77,7 @@ class Copying:
 
             path = f"/customers/{segment(external_id)}"
             here = self._here.found(path, "customer")
-            one = Wanted("customer", external_id, path, "customer", body, here, differs)
+            one = PlacedObject("customer", external_id, path, "customer", body, here, differs)
             self._taking.identify("customers", customer, self._taking.take(one))
 
     def plans(self) -> None:
@@ -94,7 +96,7 @@ class Copying:
             path = f"/plans/{segment(code)}"
             here = self._here.found(path, "plan")
             _name_charges(body["charges"], (here or {}).get("charges") or [])
-            one = Wanted("plan", code, path, "plan", body, here, differs)
+            one = PlacedObject("plan", code, path, "plan", body, here, differs)
             self._identify_plan(plan, self._taking.take(one))
 
     def subscriptions(self) -> None:
@@ -148,7 +150,7 @@ class Copying:
             return found + (overridden if plan.get("parent_id") else [])
 
         path = f"{path}?status={status}"
-        one = Wanted("subscription", external_id, path, "subscription", body, here, differs)
+        one = PlacedObject("subscription", external_id, path, "subscription", body, here, differs)
         self._taking.identify("subscriptions", listed, self._taking.take(one))
 
     def _overrides(self, plan: Json, ours: Json) -> Json:
@@ -174,7 +176,9 @@ class Copying:
         body = objects.subscription_body(subscription) | {"external_id": external_id}
         for name in ("ending_at", "on_termination_invoice"):
             body.pop(name, None)
-        one = Wanted("subscription", external_id, path, "subscription", body, here, lambda _: [])
+        one = PlacedObject(
+            "subscription", external_id, path, "subscription", body, here, lambda _: []
+        )
         made = self._taking.take(one)
         self._taking.identify("subscriptions", subscription, made)
         if made is not None and made.get("status") == "active" and not self._taking.is_dry:

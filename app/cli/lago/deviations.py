@@ -10,7 +10,7 @@ from decimal import Decimal
 from itertools import combinations
 from typing import Final, NamedTuple
 
-from app.cli.lago.figures import Found
+from app.cli.lago.figures import FigureDifference
 from app.cli.remote import Json
 from app.definitions.aggregation_types import AGGREGATION_TYPES, TypeRules
 
@@ -18,7 +18,7 @@ from app.definitions.aggregation_types import AGGREGATION_TYPES, TypeRules
 class Case(NamedTuple):
     """A difference, and what is defined where it is."""
 
-    found: Found
+    found: FigureDifference
     metric: Json
     """Ours, as the API shows it."""
     charge: Json

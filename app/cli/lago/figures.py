@@ -18,19 +18,19 @@ _CLEAR: Final = re.compile(r'[^,=|()"]+')
 _FIELDS: Final = ("units", "total_aggregated_units", "events_count")
 
 
-class Figures(NamedTuple):
+class SideFigures(NamedTuple):
     """What one cell shows; None: this side does not say it."""
 
     units: Decimal
     total_aggregated_units: Decimal | None
     events_count: Decimal | None
 
-    def plus(self, other: Figures) -> Figures:
+    def plus(self, other: SideFigures) -> SideFigures:
         """Return the sum of both."""
-        return Figures(*(_sum(one, two) for one, two in zip(self, other, strict=True)))
+        return SideFigures(*(_sum(one, two) for one, two in zip(self, other, strict=True)))
 
 
-NOTHING: Final = Figures(Decimal(0), Decimal(0), Decimal(0))
+NOTHING: Final = SideFigures(Decimal(0), Decimal(0), Decimal(0))
 Part = tuple[str, str]
 """Group and filter as texts; empty where there is none."""
 WHOLE: Final[Part] = ("", "")
@@ -45,7 +45,7 @@ class ChargeFigures(NamedTuple):
     charge_model: str
     metric: str
     aggregation_type: str
-    parts: Mapping[Part, Figures]
+    parts: Mapping[Part, SideFigures]
     revision: int
     """The newest that we have published of it; 0 also where there is none."""
 
@@ -65,7 +65,7 @@ class PeriodFigures(NamedTuple):
     charges: tuple[ChargeFigures, ...]
 
 
-class Found(NamedTuple):
+class FigureDifference(NamedTuple):
     """A figure that Lago and we show differently, or a charge or period that only one has."""
 
     period: str
@@ -87,7 +87,7 @@ def period_of(usage: Json) -> PeriodFigures:
 
 
 def _charge(usage: Json) -> ChargeFigures:
-    parts: dict[Part, Figures] = {}
+    parts: dict[Part, SideFigures] = {}
     for part, figures in _parts(usage):
         parts[part] = parts[part].plus(figures) if part in parts else figures
     charge, metric = usage["charge"], usage["billable_metric"]
@@ -102,7 +102,7 @@ def _charge(usage: Json) -> ChargeFigures:
     )
 
 
-def _parts(usage: Json) -> Iterator[tuple[Part, Figures]]:
+def _parts(usage: Json) -> Iterator[tuple[Part, SideFigures]]:
     yield WHOLE, _figures(usage)
     for bucket in usage.get("filters") or ():
         yield ("", _bucket(bucket)), _figures(bucket)
@@ -113,34 +113,40 @@ def _parts(usage: Json) -> Iterator[tuple[Part, Figures]]:
             yield (name, _bucket(bucket)), _figures(bucket)
 
 
-def _figures(usage: Json) -> Figures:
+def _figures(usage: Json) -> SideFigures:
     _, *others = (usage.get(name) for name in _FIELDS)
     # Units that are not said are no 0.
-    return Figures(Decimal(str(usage["units"])), *(_decimal(other) for other in others))
+    return SideFigures(Decimal(str(usage["units"])), *(_decimal(other) for other in others))
 
 
 def compared(
     lago: Sequence[PeriodFigures], here: Sequence[PeriodFigures], past: bool
-) -> list[Found]:
+) -> list[FigureDifference]:
     """Return everything that differs. What only one side shows as nothing is no difference."""
-    found: list[Found] = []
+    found: list[FigureDifference] = []
     ours = list(here)
     for period in lago:
         # Of two that begin at once, as one of them ends at its first instant, both are looked at.
         those = [each for each in ours if each.starts == period.starts]
         if not those:
-            found.append(Found(period.starts, None, WHOLE, "period", period.ends, "none"))
+            found.append(
+                FigureDifference(period.starts, None, WHOLE, "period", period.ends, "none")
+            )
             continue
         known = next((each for each in those if each.ends == period.ends), those[0])
         ours.remove(known)
         if known.ends != period.ends:
-            found.append(Found(period.starts, None, WHOLE, "end", period.ends, known.ends))
+            found.append(
+                FigureDifference(period.starts, None, WHOLE, "end", period.ends, known.ends)
+            )
         found += _of_period(period, known, past)
     # Lago's list of ended periods may begin later than ours; periods of a pair must not.
-    return found + [Found(each.starts, None, WHOLE, "period", "none", each.ends) for each in ours]
+    return found + [
+        FigureDifference(each.starts, None, WHOLE, "period", "none", each.ends) for each in ours
+    ]
 
 
-def _of_period(lago: PeriodFigures, here: PeriodFigures, past: bool) -> Iterator[Found]:
+def _of_period(lago: PeriodFigures, here: PeriodFigures, past: bool) -> Iterator[FigureDifference]:
     left = list(here.charges)
     for charge in lago.charges:
         known = _pair(charge, left)
@@ -148,10 +154,10 @@ def _of_period(lago: PeriodFigures, here: PeriodFigures, past: bool) -> Iterator
             left.remove(known)
             yield from _of_charge(lago.starts, charge, known)
         elif not past or _is_used(charge):
-            yield Found(lago.starts, charge, WHOLE, "charge", _units(charge), "none")
+            yield FigureDifference(lago.starts, charge, WHOLE, "charge", _units(charge), "none")
     for charge in left:
         if not past or _is_used(charge):
-            yield Found(lago.starts, charge, WHOLE, "charge", "none", _units(charge))
+            yield FigureDifference(lago.starts, charge, WHOLE, "charge", "none", _units(charge))
 
 
 def _pair(charge: ChargeFigures, ours: Sequence[ChargeFigures]) -> ChargeFigures | None:
@@ -172,13 +178,13 @@ def _pair(charge: ChargeFigures, ours: Sequence[ChargeFigures]) -> ChargeFigures
     return next(alike, found[0] if found else None)
 
 
-def _of_charge(period: str, lago: ChargeFigures, here: ChargeFigures) -> Iterator[Found]:
+def _of_charge(period: str, lago: ChargeFigures, here: ChargeFigures) -> Iterator[FigureDifference]:
     # The whole first, then filters and groups by name.
     for part in sorted({*lago.parts, *here.parts}):
         theirs, ours = lago.parts.get(part, NOTHING), here.parts.get(part, NOTHING)
         for field, one, other in zip(_FIELDS, theirs, ours, strict=True):
             if one is not None and other is not None and one != other:
-                yield Found(period, here, part, field, _text(one), _text(other))
+                yield FigureDifference(period, here, part, field, _text(one), _text(other))
 
 
 def share(

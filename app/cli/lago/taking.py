@@ -27,7 +27,7 @@ class Wishes(NamedTuple):
     update: bool
 
 
-class Wanted(NamedTuple):
+class PlacedObject(NamedTuple):
     """One object of Lago, and where it has its place here."""
 
     kind: str
@@ -69,7 +69,7 @@ class Taking:
         """Whether something differs still, or was refused."""
         return any(outcome in (_DIFFERS, REFUSED) for _, outcome in self._outcomes)
 
-    def take(self, one: Wanted, update: bool = False) -> Json | None:
+    def take(self, one: PlacedObject, update: bool = False) -> Json | None:
         """Write an object if it has to be; return ours, None if it is not there."""
         found = [] if one.here is None else one.differs(one.here)
         if one.here is not None and not found:
@@ -85,7 +85,7 @@ class Taking:
             return one.here
         return self._written(one, found)
 
-    def _written(self, one: Wanted, found: Sequence[Difference]) -> Json | None:
+    def _written(self, one: PlacedObject, found: Sequence[Difference]) -> Json | None:
         try:
             made = self._write(one, found)
         except RequestRefused as refused:
@@ -102,7 +102,7 @@ class Taking:
             self.count(one.kind, _CREATED if one.here is None else _CHANGED)
         return made
 
-    def _write(self, one: Wanted, found: Sequence[Difference]) -> Json:
+    def _write(self, one: PlacedObject, found: Sequence[Difference]) -> Json:
         collection = one.path.partition("?")[0].rpartition("/")[0]
         body = {one.root: one.body}
         # A customer is changed as it is made, and so is the plan of a subscription.

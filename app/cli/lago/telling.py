@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from app.cli.lago.comparing import Events, Judged, Outcome
+from app.cli.lago.comparing import ComparedSubscription, EventDifference, Judged
 from app.cli.lago.deviations import DEVIATIONS
 from app.cli.lago.figures import told_part
 from app.cli.remote import Json
@@ -42,7 +42,7 @@ def is_known(judged: Judged, accept: Accepted) -> bool:
     return not accept.isdisjoint(judged.may_be)
 
 
-def words(outcome: Outcome, accept: Accepted) -> Iterator[str]:
+def words(outcome: ComparedSubscription, accept: Accepted) -> Iterator[str]:
     """Yield lines for people."""
     if outcome.verdict in ("moving", "not compared"):
         reason = f": {outcome.reason}" if outcome.reason else ""
@@ -60,7 +60,7 @@ def words(outcome: Outcome, accept: Accepted) -> Iterator[str]:
         yield from (f"    may be {name}: {DEVIATIONS[name].words}" for name in judged.may_be)
 
 
-def _events(events: Events) -> Iterator[str]:
+def _events(events: EventDifference) -> Iterator[str]:
     for told, ids in (
         ("events only in Lago", events.only_lago),
         ("events only here", events.only_here),
@@ -73,7 +73,7 @@ def _events(events: Events) -> Iterator[str]:
         yield f"    events were not compared: {events.unknown}"
 
 
-def objects(outcome: Outcome, accept: Accepted) -> Iterator[Json]:
+def objects(outcome: ComparedSubscription, accept: Accepted) -> Iterator[Json]:
     """Yield an object for each difference, or for a subscription that was not compared."""
     names = {"customer": outcome.customer, "subscription": outcome.subscription}
     if outcome.verdict in ("moving", "not compared"):
@@ -103,7 +103,7 @@ def _object(judged: Judged, accept: Accepted) -> Json:
     }
 
 
-def rows(outcomes: Iterable[Outcome], accept: Accepted) -> Rows:
+def rows(outcomes: Iterable[ComparedSubscription], accept: Accepted) -> Rows:
     """Return the same as rows; a list has blanks between."""
     return Rows(
         _COLUMNS,

@@ -106,7 +106,7 @@ class Form(ABC, Generic[D]):
         return versions
 
 
-class Life(NamedTuple):
+class PlainLife(NamedTuple):
     """What of a subscription that never changed, and has no end, its periods hang on."""
 
     organization_id: str
@@ -186,18 +186,18 @@ class SubscriptionForm(Form[Subscription]):
             ),
         )
 
-    def life(self, row: Row) -> Life | None:
+    def life(self, row: Row) -> PlainLife | None:
         """Return what the periods of a packed subscription hang on; None: it changed, or ends."""
         if row[0] < _PLAIN:
             at_ms, since_ms, _, _ = _in_subscription(row)
             customer_id = str(row[_NAMES_AT:], "utf-8")[since_ms & 0xFFFF :]
             since_ms >>= 16
             shape: tuple[str, str, BillingTime] = self._shapes[at_ms & 0xFFFF]
-            return Life(*shape, customer_id, at_ms >> 16, since_ms, since_ms)
+            return PlainLife(*shape, customer_id, at_ms >> 16, since_ms, since_ms)
         lived = self.lived(row)
         return None if lived is None else lived[0]
 
-    def lived(self, row: Row) -> tuple[Life, Subscription] | None:
+    def lived(self, row: Row) -> tuple[PlainLife, Subscription] | None:
         """Return what `life` does, and the subscription itself."""
         single = self.single(row)
         if single is None or single[2].usage_end_ms is not None:
@@ -205,7 +205,7 @@ class SubscriptionForm(Form[Subscription]):
         created_ms, _, one = single
         shape = one.organization_id, one.plan_id, one.billing_time
         times_ms = created_ms, one.started_at_ms, one.subscription_at_ms
-        return Life(*shape, one.external_customer_id, *times_ms), one
+        return PlainLife(*shape, one.external_customer_id, *times_ms), one
 
     def external_name(self, row: Row) -> tuple[str, str]:
         """Return organization and external id of a packed subscription: they never change."""

@@ -12,7 +12,7 @@ from typing import Generic, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from app.definitions.indexes.forms import D, Life, Row, SubscriptionForm
+from app.definitions.indexes.forms import D, PlainLife, Row, SubscriptionForm
 from app.definitions.indexes.index import CodeKey, Index
 from app.definitions.indexes.packed import PackedVersions
 from app.definitions.indexes.places import Places
@@ -224,7 +224,7 @@ class SubscriptionNames(Names[Subscription]):
         super().__init__(packed, name_of, name_in)
         self._form = form
 
-    def life(self, name: CodeKey) -> Life | None:
+    def life(self, name: CodeKey) -> PlainLife | None:
         """Return what the periods of the only one of a name hang on.
 
         None: there are others, it changed, or it ends. In a branch it cannot be told. Nothing is
@@ -233,7 +233,7 @@ class SubscriptionNames(Names[Subscription]):
         row = self._row_of(name)
         return None if row is None else self._form.life(row)
 
-    def lived(self, name: CodeKey) -> tuple[Life, Subscription] | None:
+    def lived(self, name: CodeKey) -> tuple[PlainLife, Subscription] | None:
         """Return what `life` does, and the subscription itself."""
         for first in self._places.find(hash(name)) if self._branched is None else ():
             row = self._packed.packed_row(first)

@@ -12,7 +12,7 @@ from weakref import ref
 from app.bounds.at_hand import keep
 from app.definitions.indexes.forms import D, Form, Row
 from app.definitions.indexes.places import Places
-from app.definitions.indexes.rows import Keep, Rows
+from app.definitions.indexes.rows import CompactRows, Keep
 from app.definitions.versions import Coming, Versions
 
 K = TypeVar("K", bound=Hashable)
@@ -40,7 +40,7 @@ class PackedVersions(MutableMapping[K, Versions[D]], Generic[K, D]):
         """Pack objects by a form; `keep` takes over the bytes of many at once."""
         self._form = form
         self._key = key
-        self._rows = Rows(keep)
+        self._rows = CompactRows(keep)
         self._others: dict[int, _Rest[D]] = {}
         """All that is not among the rows, by number: it is promised one more, or is too long."""
         self.noted = bytearray()

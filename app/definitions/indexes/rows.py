@@ -43,7 +43,7 @@ Keep: TypeAlias = Callable[[bytes], Chunk]
 """Takes over a chunk that is full. `bytes` leaves it in memory."""
 
 
-class Rows:
+class CompactRows:
     """Rows at five bytes each besides their own. One that changes is put anew behind all others.
 
     A full chunk that is dead by half is emptied little by little, at each change some of it.

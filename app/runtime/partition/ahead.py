@@ -77,7 +77,7 @@ class Going(Forwarding, Protocol):
         ...
 
 
-class Coming:
+class RestoringPartition:
     """A partition that is being restored, as far as forwarding asks."""
 
     def __init__(self, number: int, shared: WorkerContext):

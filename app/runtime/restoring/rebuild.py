@@ -63,7 +63,7 @@ async def fold_anew(
     known: Checkpoint,
     durable: bytes | None,
     newest: Mapping[str, Mapping[bytes, bytes]],
-    published: Published,
+    published: PublishedRecords,
     producer: PartitionProducer,
     shared: WorkerContext,
 ) -> OwnedPartition:
@@ -183,7 +183,9 @@ async def _instants(number: int, shared: WorkerContext, begun: int) -> InstantTa
     return instants
 
 
-def _may_lose_figures(known: Checkpoint, published: Published, shared: WorkerContext) -> bool:
+def _may_lose_figures(
+    known: Checkpoint, published: PublishedRecords, shared: WorkerContext
+) -> bool:
     """Return whether usage-records may lack figures of events that were decided before."""
     # A state that had cuts to take again may not have come to them yet.
     whole = published.whole and known.flush > 0 and known.cut_ms >= known.grid_ms
@@ -246,7 +248,7 @@ def _directory(settings: Settings, name: str, number: int) -> Path:
     return settings.directory_of(name) / str(number)
 
 
-class Published(NamedTuple):
+class PublishedRecords(NamedTuple):
     """The usage records that a partition has published."""
 
     table: PublishedTable

@@ -36,7 +36,12 @@ from app.runtime.followed import DefinitionsLost
 from app.runtime.partition.member_sync import fill, newest_members
 from app.runtime.partition.owned import OwnedPartition
 from app.runtime.restoring.index_log import restored_figures, restored_index
-from app.runtime.restoring.rebuild import Published, evaluations_of, fold_anew, published_store
+from app.runtime.restoring.rebuild import (
+    PublishedRecords,
+    evaluations_of,
+    fold_anew,
+    published_store,
+)
 from app.runtime.topics.changelogs import (
     ANY_METER_KEY,
     CHECKPOINT_KEY,
@@ -263,7 +268,7 @@ async def _published(
     checkpoint: Checkpoint,
     store: PieceStore[Stands],
     kept: PublishedTable,
-) -> Published:
+) -> PublishedRecords:
     """Return what was published by its changelog; if that is torn, by the usage records.
 
     `kept`: what was loaded of `store` and the changelog.
@@ -282,20 +287,20 @@ async def _published(
         text = "What was published of partition %s is torn: usage-records are read"
         log.error(text, number, extra=facts("note", partition=number))
     elif mark is None and kept.sum.records == 0:
-        return Published(kept, None, whole=True)
+        return PublishedRecords(kept, None, whole=True)
     elif stands:
-        return Published(kept, mark, whole=True)
+        return PublishedRecords(kept, mark, whole=True)
     found, newest = await read_published(settings, shared.definitions, number)
     # The sum says nothing of records of single events, but the mark does.
     if torn and found.sum == expected and (stands or mark is None):
         found.take_over(store)
-        return Published(found, newest, whole=True)
+        return PublishedRecords(found, newest, whole=True)
     tp = output_tp(settings, number)
     if not torn and mark is None:
         # Retention may have taken what the topic lacks: nothing was noted to tell a cut one by.
         start, _ = await bounds(settings, tp)
         if start > 0 or found.sum == kept.sum:
-            return Published(kept, newest, whole=True)
+            return PublishedRecords(kept, newest, whole=True)
     shared.rebuilds["published"] += not torn
     log.error(
         "%s is not what partition %s published: what it lacks is published again",
@@ -304,7 +309,7 @@ async def _published(
         extra=facts("note", partition=number),
     )
     found.take_over(store)
-    return Published(found, newest, whole=False)
+    return PublishedRecords(found, newest, whole=False)
 
 
 async def _load_published(

@@ -13,12 +13,12 @@ from time import monotonic
 from app.bounds.turns import Work
 from app.kafka.clients import NOT_TAKEN
 from app.kafka.transactions import Fenced, PartitionProducer
-from app.kafka.waiting import Waiting
+from app.kafka.waiting import WaitingPartitions
 from app.log import facts
 from app.runtime.context import WorkerContext
 from app.runtime.delivery import Delivery
 from app.runtime.offsets import Offsets
-from app.runtime.partition.ahead import Ahead, Coming
+from app.runtime.partition.ahead import Ahead, RestoringPartition
 from app.runtime.partition.life import State
 from app.runtime.partition.owned import OwnedPartition
 from app.runtime.progress import ProgressTable
@@ -48,14 +48,14 @@ class Restorer:
         self._progress = progress
         self._ahead = ahead
         self._at_once = asyncio.Semaphore(RESTORED_AT_ONCE)
-        self._waiting = Waiting(log, "to be restored")
+        self._waiting = WaitingPartitions(log, "to be restored")
 
     async def restore(self, number: int) -> OwnedPartition:
         """Return the partition as it is in Kafka, tried until the brokers let it be read.
 
         Others need not wait for it meanwhile: what lies there for them is forwarded.
         """
-        coming = Coming(number, self._shared)
+        coming = RestoringPartition(number, self._shared)
         going = [asyncio.create_task(self._ahead.go(coming))]
         try:
             with self._waiting.while_it_waits(number) as waits:

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from app.bounds.limits import PORTION_EVENTS
 from app.bounds.turns import STEP_ITEMS, Steps
 from app.bounds.work_done import Operation, WorkDone
-from app.ledger.blocks import Span
+from app.ledger.blocks import LedgerStretch
 from app.ledger.rows import may_tell, rows_of
 from app.runtime.scanning.passed_over import PassedOver, note_forward
 from app.wire.arrivals import Arrival, Arrived, CorrectionArrival
@@ -32,7 +32,7 @@ class Aside(Protocol):
         ...
 
 
-class SetAsides(Protocol):
+class SetAsideRows(Protocol):
     """What is set aside, by raw partition."""
 
     def of(self, partition: int) -> Aside | None:
@@ -48,7 +48,7 @@ class LedgerRows:
         self.raw = PassedOver(raw_next)
         self.rekeyed = PassedOver(rekeyed_next)
 
-    def pass_over(self, spans: Sequence[Span]) -> None:
+    def pass_over(self, spans: Sequence[LedgerStretch]) -> None:
         """Note that all that stretches have of what is wanted comes from the ledger."""
         for span in spans:
             self.raw.add(span.raw_from, span.raw_until, span.append_time_ms)
@@ -58,7 +58,7 @@ class LedgerRows:
         self,
         chunks: Sequence[bytes],
         first: int,
-        set_asides: SetAsides,
+        set_asides: SetAsideRows,
         work: WorkDone,
         operation: Operation,
         text: bytes = b"",
@@ -87,7 +87,7 @@ class LedgerRows:
         work.add(operation, "ledger_rows", count)
         return first, found
 
-    def _is_read_now(self, row: Arrival | CorrectionArrival, set_asides: SetAsides) -> bool:
+    def _is_read_now(self, row: Arrival | CorrectionArrival, set_asides: SetAsideRows) -> bool:
         """Return whether a row of the ledger lies where it is passed over in the logs."""
         aside = set_asides.of(row.raw_partition)
         if aside is not None and (

@@ -26,8 +26,8 @@ from app.kafka.asked import HELD_S, Fetches, asked
 from app.kafka.clients import Consumer
 from app.kafka.names import ConsumerRecord, OffsetOutOfRangeError, TopicPartition
 from app.kafka.topics import EVENTS_REKEYED, RAW_MESSAGE_BYTES
-from app.ledger.ledger import Checkpoint, Ledger, Part
-from app.ledger.rows import LedgerDamaged, Wanted
+from app.ledger.ledger import Checkpoint, Ledger, LedgerPart
+from app.ledger.rows import KeyRanges, LedgerDamaged
 from app.meter.errors import BeyondRetention
 from app.runtime.homes import HomePartitions
 from app.runtime.scanning.ledger_rows import LedgerRows
@@ -99,9 +99,9 @@ class Scan:
         """Texts, of each tuple one of which stands in what is looked for."""
         self._transaction_id = b""
         self._ledger = ledger
-        self._wanted: Wanted | None = None
+        self._wanted: KeyRanges | None = None
         """What is looked for in the ledger; None: nothing."""
-        self._parts: list[Part] | None = None
+        self._parts: list[LedgerPart] | None = None
         """What the ledger has of it and was not read yet; None: it is asked next."""
         self._told_of: set[Position] = set()
         """Corrections from elsewhere that were read; a part that has grown tells them again."""
@@ -150,7 +150,7 @@ class Scan:
         told = ids if len(ids) <= SOUGHT_NAMES else (), (self._transaction_id,)
         self._sought = tuple(texts for texts in told if any(texts))
         if names and self._ledger is not None:
-            self._wanted, self._parts = Wanted.of(names, codes), None
+            self._wanted, self._parts = KeyRanges.of(names, codes), None
 
     def behind(self, checkpoint: Checkpoint) -> int:
         """Return how many offsets lie between here and the live fold, without what was read."""
@@ -276,7 +276,7 @@ class Scan:
                     yield found
 
     async def _of_part(
-        self, part: Part, turn: LoopTime, *, urgent: bool
+        self, part: LedgerPart, turn: LoopTime, *, urgent: bool
     ) -> AsyncIterator[list[Arrival]]:
         chunks = await self._ledger.read(part) if self._ledger is not None else None
         if chunks is None:
@@ -296,7 +296,7 @@ class Scan:
             if arrivals := self._told(arrived):
                 yield arrivals
 
-    async def located(self, *, anew: bool = False) -> list[Part]:
+    async def located(self, *, anew: bool = False) -> list[LedgerPart]:
         """Return what the ledger has of what is wanted and was not read yet.
 
         `anew`: as it is now, before anything of it is read.
@@ -316,7 +316,7 @@ class Scan:
         """What is passed over in the logs so far."""
         return self._rows
 
-    def take_over(self, rows: LedgerRows, left: list[Part]) -> None:
+    def take_over(self, rows: LedgerRows, left: list[LedgerPart]) -> None:
         """Go on where a child has read what the ledger had but for what is left."""
         self._rows, self._parts = rows, left
 

@@ -10,7 +10,7 @@ from aiokafka.protocol.metadata import MetadataResponse_v1
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.kafka.assignor import EvenAssignor, LoadAssignor, Standing, share, share_by_load
+from app.kafka.assignor import EvenAssignor, GroupStanding, LoadAssignor, share, share_by_load
 
 NAMES = st.lists(st.text("abc", min_size=1, max_size=3), min_size=1, max_size=8, unique=True)
 
@@ -245,19 +245,19 @@ def test_every_partition_has_a_member_whatever_was_heard_of_the_topics(
     cluster: ClusterMetadata, expected: list[int]
 ) -> None:
     nothing = ConsumerProtocolMemberMetadata(0, TOPICS, msgspec.msgpack.encode([]))
-    assignor = EvenAssignor(Standing(4, dict))
+    assignor = EvenAssignor(GroupStanding(4, dict))
     assigned = assignor.assign(cluster, {"a": nothing, "b": nothing})
     for topic in TOPICS:
         numbers = [n for member in assigned.values() for n in dict(member.assignment)[topic]]
         assert sorted(numbers) == expected
 
 
-def members_of(told: dict[str, Standing], kind: type[EvenAssignor]) -> dict[str, list[int]]:
+def members_of(told: dict[str, GroupStanding], kind: type[EvenAssignor]) -> dict[str, list[int]]:
     """Let a leader of this kind share four partitions, and each member hear of it."""
     said = {name: kind(standing).metadata(TOPICS) for name, standing in told.items()}
     through = ConsumerProtocolMemberMetadata.decode
     said = {name: through(one.encode()) for name, one in said.items()}
-    assigned = kind(Standing(4, dict)).assign(heard(raw=4, rekeyed=4), said)
+    assigned = kind(GroupStanding(4, dict)).assign(heard(raw=4, rekeyed=4), said)
     for name, standing in told.items():
         kind(standing).on_assignment(assigned[name])
     return {name: standing.held for name, standing in told.items()}
@@ -267,7 +267,7 @@ def members_of(told: dict[str, Standing], kind: type[EvenAssignor]) -> dict[str,
 def test_who_joins_again_before_it_has_its_share_says_the_same(kind: type[EvenAssignor]) -> None:
     """Another word has the brokers begin again, for all: the group would never come to an end."""
     measured = {0: 900, 1: 800}
-    assignor = kind(Standing(4, lambda: measured, [0, 1]))
+    assignor = kind(GroupStanding(4, lambda: measured, [0, 1]))
     said = assignor.metadata(["raw"])
     measured[0] = 950
     assert assignor.metadata(["raw"]).encode() == said.encode()
@@ -283,20 +283,20 @@ def test_who_joins_again_before_it_has_its_share_says_the_same(kind: type[EvenAs
 def test_a_partition_takes_its_load_along() -> None:
     """Its new worker has not measured it yet when the next one comes or goes."""
     measured = {0: 900, 1: 800, 2: 10, 3: 10}
-    told = {"a": Standing(4, lambda: measured, [0, 1, 2, 3]), "b": Standing(4, dict)}
+    told = {"a": GroupStanding(4, lambda: measured, [0, 1, 2, 3]), "b": GroupStanding(4, dict)}
     assert members_of(told, LoadAssignor) == {"a": [1, 2, 3], "b": [0]}
     # One whose measure differs from what all had heard.
     measured[1] = 700
     del told["a"]
-    told["c"] = Standing(4, dict)
+    told["c"] = GroupStanding(4, dict)
     assert members_of(told, LoadAssignor) == {"b": [0], "c": [1, 2, 3]}
     assert told["c"].loads == {0: 900, 1: 800, 2: 10, 3: 10}
 
 
 def test_who_has_a_partition_knows_its_load_best() -> None:
     told = {
-        "a": Standing(4, lambda: {0: 5, 2: 1_000}, [0, 1], {0: 1, 1: 2, 2: 3, 3: 4}),
-        "b": Standing(4, lambda: {2: 6}, [2, 3], {0: 10, 1: 20, 2: 30, 3: 40}),
+        "a": GroupStanding(4, lambda: {0: 5, 2: 1_000}, [0, 1], {0: 1, 1: 2, 2: 3, 3: 4}),
+        "b": GroupStanding(4, lambda: {2: 6}, [2, 3], {0: 10, 1: 20, 2: 30, 3: 40}),
     }
     members_of(told, LoadAssignor)
     assert told["a"].loads == told["b"].loads == {0: 5, 1: 2, 2: 6, 3: 40}
@@ -304,7 +304,7 @@ def test_who_has_a_partition_knows_its_load_best() -> None:
 
 def test_by_number_nothing_is_said_of_loads() -> None:
     """What a worker of an earlier version shares out, or has to understand."""
-    standing = Standing(4, lambda: {0: 900}, [0, 1, 2, 3], {0: 900})
-    told = {"a": standing, "b": Standing(4, dict)}
+    standing = GroupStanding(4, lambda: {0: 900}, [0, 1, 2, 3], {0: 900})
+    told = {"a": standing, "b": GroupStanding(4, dict)}
     assert EvenAssignor(standing).metadata(TOPICS).user_data == msgspec.msgpack.encode([0, 1, 2, 3])
     assert members_of(told, EvenAssignor) == {"a": [0, 1], "b": [2, 3]}

@@ -8,19 +8,19 @@ import pytest
 from aiokafka.errors import KafkaTimeoutError, LeaderNotAvailableError
 
 from app.kafka import waiting
-from app.kafka.waiting import Waiting
+from app.kafka.waiting import WaitingPartitions
 from tests.world.waiting import until
 
 log = logging.getLogger(__name__)
 
 
 @pytest.fixture
-def some() -> Waiting:
-    return Waiting(log, "for brokers")
+def some() -> WaitingPartitions:
+    return WaitingPartitions(log, "for brokers")
 
 
 async def test_hundreds_that_wait_are_one_line(
-    some: Waiting, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    some: WaitingPartitions, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waiting, "TOLD_AFTER_S", 0.01)
     for number in range(256):
@@ -37,7 +37,7 @@ async def test_hundreds_that_wait_are_one_line(
 
 
 async def test_one_is_told_again_where_it_waits_anew_or_for_another_reason(
-    some: Waiting, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    some: WaitingPartitions, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waiting, "TOLD_AFTER_S", 0.0)
     expected = []

@@ -16,7 +16,7 @@ from app.numbers import ZERO
 from tables.aggregation import Aggregation
 from tables.cells.cell import Cell, GroupCell, Layer, Span
 from tables.cells.keys import SpanKey
-from tables.entries import Entries, Entry
+from tables.entries import Entries, ListedEntry
 from tables.registry import AGGREGATIONS
 from tests.app.kernel.runs import learn
 from tests.world.profiles import examples
@@ -49,7 +49,7 @@ def states(draw: st.DrawFn, aggregation: Aggregation[Any]) -> Any:
         elif name == "position":
             fields[name] = draw(st.tuples(*[INTEGERS] * 4))
         elif name == "entries":
-            fields[name] = [Entry(1, (1, 2, 3, 4), draw(DECIMALS))]
+            fields[name] = [ListedEntry(1, (1, 2, 3, 4), draw(DECIMALS))]
         elif name not in fields and name != "bare":
             fields[name] = draw(INTEGERS)
     return kind(**fields, bare=draw(st.sampled_from([0, 0, 0, 1])))

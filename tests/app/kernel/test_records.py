@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from app.kafka.parts import Fetched
 from app.kernel import twin
 from app.ledger.blocks import collected, pack
-from app.ledger.rows import Chunks, Wanted, rows_of
+from app.ledger.rows import Chunks, KeyRanges, rows_of
 from app.wire.arrivals import PLAINLY
 from app.wire.identity import event_body_hash
 from tests.app.kernel.batches import RECORDS_AT, binary, events, expected_of, noted, split
@@ -233,7 +233,7 @@ def test_the_ledger_has_the_same_rows(
 def test_rows_behind_packed_ones_have_their_places(kernel: Any) -> None:
     run, arrivals = events(kernel, 4)
     (organization_id, external_id, code), chunks = arrivals[0].meter_key, Chunks()
-    wanted = Wanted.of([(organization_id, external_id)], [code])
+    wanted = KeyRanges.of([(organization_id, external_id)], [code])
     with (
         patch("app.ledger.rows.write_plain", kernel.write_plain),
         patch("app.ledger.blocks._SLAB_BYTES", 1),

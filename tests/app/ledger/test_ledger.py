@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from app.ledger import ledger as module
-from app.ledger.blocks import LedgerFile, Span
-from app.ledger.rows import Chunks, LedgerDamaged, Wanted, rows_of
+from app.ledger.blocks import LedgerFile, LedgerStretch
+from app.ledger.rows import Chunks, KeyRanges, LedgerDamaged, rows_of
 from app.wire.arrivals import Arrival, CorrectionArrival, runs_of
 from tests.app.ledger.world import ELSEWHERE, HERE, NAMES, World
 
@@ -60,7 +60,7 @@ def test_a_small_flush_keeps_few_bytes_in_memory(tmp_path: Path) -> None:
 
     def flush(number: int) -> None:
         at = 10**9 + number
-        file.add(file.append([Span(at, at + 1, at, at + 1, 10**12 + number)], chunks))
+        file.add(file.append([LedgerStretch(at, at + 1, at, at + 1, 10**12 + number)], chunks))
 
     flush(0)
     tracemalloc.start()
@@ -130,7 +130,7 @@ async def test_what_lies_beyond_offsets_is_read_from_where_it_begins(world: Worl
     for raw in range(world.checkpoint.raw_next + 1):
         for rekeyed in range(world.checkpoint.rekeyed_next + 1):
             found = set[str]()
-            for part in await world.ledger.locate(Wanted.of(NAMES, None), raw, rekeyed):
+            for part in await world.ledger.locate(KeyRanges.of(NAMES, None), raw, rekeyed):
                 for chunk in await world.ledger.read(part) or ():
                     found |= {
                         row.event.transaction_id

@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from app.ledger.ledger import LedgerRoom, Place
-from app.ledger.rows import Wanted, rows_of
+from app.ledger.rows import KeyRanges, rows_of
 from app.wire.arrivals import (
     Arrival,
     Arrived,
@@ -135,7 +135,7 @@ class World:
         """Compare what is covered with what was taken there; return how many rows that were."""
         found: list[Arrival | CorrectionArrival] = []
         spans = []
-        for part in await self.ledger.locate(Wanted.of(names, codes)):
+        for part in await self.ledger.locate(KeyRanges.of(names, codes)):
             chunks = await self.ledger.read(part)
             if chunks is None:
                 continue

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from app.definitions import commands
 from app.meter.evidence import Difference
-from app.offline.comparison import Comparison, Place
+from app.offline.comparison import Comparison, MessagePlace
 from app.offline.proof import TOPICS
 from app.wire.arrivals import SubscriptionKey
 from app.wire.usage_records import PublishedRecord
@@ -42,7 +42,7 @@ def compared(
 
     comparison = Comparison(cut_of, lambda name: 0)
     for offset, record in enumerate(found[kept_from:], kept_from):
-        place = Place(record.topic, 0, offset)
+        place = MessagePlace(record.topic, 0, offset)
         first_kept = offset == kept_from > 0
         comparison.find(place, record.headers, record.value, first_kept=first_kept)
     if kept_from == len(found):
@@ -51,7 +51,7 @@ def compared(
     for record in folded:
         comparison.expect(record)
     comparison.end()
-    values = {Place(r.topic, 0, offset): r.value for offset, r in enumerate(found)}
+    values = {MessagePlace(r.topic, 0, offset): r.value for offset, r in enumerate(found)}
     told = [
         each.difference(0, None if each.published is None else values[each.published])
         for each in comparison.differing

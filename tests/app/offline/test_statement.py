@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from app.cli.main import cli
 from app.definitions import commands
-from app.offline.stated import SUMS, NoStatement, Wanted
+from app.offline.stated import SUMS, NoStatement, StatedFigure
 from app.offline.statement import statement
 from tests.world import bodies
 from tests.world.clock import ms
@@ -23,7 +23,7 @@ from tests.world.definitions import ORG, SUBSCRIPTION
 from tests.world.events import amend, cancel, raw
 from tests.world.story import Story
 
-JANUARY = Wanted(ORG, SUBSCRIPTION, "m", "2024-01")
+JANUARY = StatedFigure(ORG, SUBSCRIPTION, "m", "2024-01")
 
 
 def story() -> Story:
@@ -45,7 +45,7 @@ def story() -> Story:
     return told
 
 
-def made(told: Story, at: str, wanted: Wanted = JANUARY) -> bytes:
+def made(told: Story, at: str, wanted: StatedFigure = JANUARY) -> bytes:
     values = [r.value for r in told.meter(at).records if r.topic == "usage-records"]
     return statement(wanted, told.definitions, lambda _: told.events, values)
 
@@ -219,9 +219,9 @@ def test_nothing_lies_beside_what_is_compared(name: str, tmp_path: Path) -> None
 def test_no_statement_is_none(tmp_path: Path) -> None:
     assert check(b"nothing", tmp_path / "s.zip").exit_code == 3
     with pytest.raises(NoStatement):
-        made(story(), "2024-02-06", Wanted(ORG, SUBSCRIPTION, "m", "2023-01"))
+        made(story(), "2024-02-06", StatedFigure(ORG, SUBSCRIPTION, "m", "2023-01"))
     told = story().send("2024-02-20", v=1)
     with pytest.raises(NoStatement, match="Several periods"):
-        made(told, "2024-03-06", Wanted(ORG, SUBSCRIPTION, "m", "2024"))
+        made(told, "2024-03-06", StatedFigure(ORG, SUBSCRIPTION, "m", "2024"))
     with pytest.raises(NoStatement):
-        made(story(), "2024-02-06", Wanted(ORG, SUBSCRIPTION, "x", "2024-01"))
+        made(story(), "2024-02-06", StatedFigure(ORG, SUBSCRIPTION, "x", "2024-01"))

@@ -38,7 +38,7 @@ from app.page.html import el
 from app.page.overview import Look, health_words, overview_view, sorted_lines
 from app.page.published import records_part
 from app.page.series import series_part
-from app.page.subscription import About, Wanted, subscription_view
+from app.page.subscription import About, PageChoice, subscription_view
 from app.wire.record_rows import COLUMNS
 from tests.world.period_usage import period_usage
 
@@ -48,7 +48,7 @@ METRIC = Metric(
 )
 CHARGE = Charge(id="c", metric_id="m", code="gb", charge_model="standard", created_at_ms=0)
 ABOUT = About("sub", None, "acme", "pro", "UTC", "active", 0)
-WANTED = Wanted(None, None, None, "day")
+WANTED = PageChoice(None, None, None, "day")
 
 
 def words(html: str) -> str:

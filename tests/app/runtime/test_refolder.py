@@ -18,7 +18,7 @@ from app.bounds.turns import Turns, Work
 from app.cli.children import of_child
 from app.definitions.timeline import NEVER_MS
 from app.ledger.blocks import Located
-from app.ledger.ledger import LedgerRoom, Part, Place
+from app.ledger.ledger import LedgerPart, LedgerRoom, Place
 from app.runtime.homes import HomePartitions
 from app.runtime.refolder import Refolder
 from app.runtime.scanning.scan import Scan
@@ -185,7 +185,7 @@ def _there_is_no_process(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 def _its_files_are_damaged(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     read, kept = world.ledger.read, dict[Path, bytes]()
 
-    async def again(part: Part) -> list[bytes] | None:
+    async def again(part: LedgerPart) -> list[bytes] | None:
         if isinstance(part.chunks, Located) and part.chunks.path in kept:
             part.chunks.path.write_bytes(kept.pop(part.chunks.path))
         return await read(part)

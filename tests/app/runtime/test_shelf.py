@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.definitions.indexes.rows import CHUNK_BYTES, Rows
+from app.definitions.indexes.rows import CHUNK_BYTES, CompactRows
 from app.runtime.shelf import Shelf
 from tests.app.definitions.indexes.test_rows import changed, small_chunks
 
@@ -27,7 +27,7 @@ def test_rows_on_the_shelf_are_as_in_a_list(
     shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small_chunks(monkeypatch)
-    rows = Rows(shelf.keep)
+    rows = CompactRows(shelf.keep)
     for _ in changed(rows, count=1_000, times=20_000):
         pass
     assert shelf._end < 2.5 * 16 * 1_000 / 700 * CHUNK_BYTES, "room is given anew"
@@ -89,7 +89,7 @@ def test_a_row_with_other_bytes_than_were_put_is_not_read(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch, length: int
 ) -> None:
     small_chunks(monkeypatch)
-    rows = Rows(shelf.keep)
+    rows = CompactRows(shelf.keep)
     for _ in range(200):
         rows.append(b"r" * length)
     assert rows.get(0) == rows.get(2) == b"r" * length

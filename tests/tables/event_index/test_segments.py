@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tables.event_index.directory import MANIFEST_NAME, SegmentDirectory
-from tables.event_index.filters import Asked
+from tables.event_index.filters import AskedKeys
 from tables.event_index.merge import MemorySegmentWriter, Merge
 from tables.event_index.rows import ROW, ROW_BYTES, DamagedSegmentError, Rows, sort_rows
 from tables.event_index.segments import BLOCK_ROWS, FlushMark, Segment
@@ -57,7 +57,7 @@ def disk_segment(
 
 
 def found(segment: Segment, ids: list[bytes]) -> dict[bytes, bytes]:
-    asked = Asked(b"".join(ids))
+    asked = AskedKeys(b"".join(ids))
     return {ids[index]: row[12:] for index, row in segment.find(asked)}
 
 
@@ -108,7 +108,7 @@ def test_a_disk_segment_finds_what_it_holds(tmp_path: Path, resident: bool) -> N
 def test_the_filter_lets_few_unknown_ids_through() -> None:
     segment = memory_segment(random_rows(40_000))
     unknown = [event_id for event_id, _ in random_rows(20_000, seed=1)]
-    passed = segment._filter.candidates(Asked(b"".join(unknown)))
+    passed = segment._filter.candidates(AskedKeys(b"".join(unknown)))
     assert len(passed) / len(unknown) < 0.01
 
 

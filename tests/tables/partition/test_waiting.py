@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.definitions.timeline import NEVER_MS
 from bench.growth.spent import steps_of
-from tables.partition.waiting import Waiting
+from tables.partition.waiting import WaitingNames
 from tests.world.profiles import examples
 
 NAMES = [("org", name) for name in "abc"]
@@ -18,7 +18,7 @@ CUTS = st.integers(0, 9)
 NAME = st.sampled_from(NAMES)
 
 
-def assert_same(waiting: Waiting, plain: dict[tuple[str, str], set[int]]) -> None:
+def assert_same(waiting: WaitingNames, plain: dict[tuple[str, str], set[int]]) -> None:
     """Compare it with the cuts of each name, looked through one by one."""
     assert {name: set(waiting.of(name)) for name in waiting} == plain
     assert len(waiting) == len(plain)
@@ -37,7 +37,7 @@ def assert_same(waiting: Waiting, plain: dict[tuple[str, str], set[int]]) -> Non
 @examples(100)
 @given(st.lists(st.tuples(st.booleans(), NAME, CUTS), max_size=30))
 def test_it_is_as_sets_of_cuts_by_name(steps: list[tuple[bool, tuple[str, str], int]]) -> None:
-    waiting, plain = Waiting(), defaultdict[tuple[str, str], set[int]](set)
+    waiting, plain = WaitingNames(), defaultdict[tuple[str, str], set[int]](set)
     for adds, name, cut_ms in steps:
         if adds:
             assert waiting.add(name, cut_ms) == (cut_ms not in plain[name])
@@ -52,7 +52,7 @@ def test_it_is_as_sets_of_cuts_by_name(steps: list[tuple[bool, tuple[str, str], 
 
 @pytest.mark.parametrize("others", [10, 10_000])
 def test_others_cost_nothing(others: int) -> None:
-    waiting = Waiting()
+    waiting = WaitingNames()
     for cut_ms in range(others):
         waiting.add(NAMES[cut_ms % 2], cut_ms)
     waiting.add(NAMES[2], others)

@@ -10,7 +10,7 @@ import pytest
 
 from app.api.answering.streams import PART_BYTES, parts, pieces
 from app.api.http.json_text import whole
-from app.api.overview.overview_json import Shown
+from app.api.overview.overview_json import SentOverview
 from app.api.overview.overviews import Overviews
 from app.bounds.limits import OVERVIEW_EVERY_S
 from app.bounds.turns import Turns, Work
@@ -44,10 +44,10 @@ async def test_parts_are_bounded() -> None:
 async def test_an_overview_is_made_once_a_second_for_all_who_ask() -> None:
     overviews, made = Overviews(), 0
 
-    async def make() -> Shown:
+    async def make() -> SentOverview:
         nonlocal made
         made += 1
-        return Shown({"number": made})
+        return SentOverview({"number": made})
 
     query = OverviewQuery(organization_id="o")
     bodies = {(await overviews.of(query, make)).body for _ in range(20)}
@@ -63,8 +63,8 @@ async def test_overviews_of_who_is_looked_at_no_more_are_forgotten(
     monkeypatch.setattr("app.api.overview.overviews.time", clock)
     overviews = Overviews()
 
-    async def make() -> Shown:
-        return Shown({})
+    async def make() -> SentOverview:
+        return SentOverview({})
 
     for number in range(100):
         now_s += OVERVIEW_EVERY_S / 4

@@ -13,7 +13,7 @@ import pytest
 from click.testing import Result
 
 from app.cli.lago.deviations import DEVIATIONS, Case, candidates
-from app.cli.lago.figures import WHOLE, Found, compared, period_of, share
+from app.cli.lago.figures import WHOLE, FigureDifference, compared, period_of, share
 from tests.app.api.conftest import Running
 from tests.app.cli.conftest import Meter
 from tests.app.cli.lago import stand_in
@@ -403,7 +403,7 @@ def case(field: str, kind: str = "sum_agg", **more: Any) -> Case:
     }
     (charge,) = period_of(shown).charges
     given = {"lago": "2", "here": "1", "part": WHOLE} | more
-    found = Found("", charge, given["part"], field, given["lago"], given["here"])
+    found = FigureDifference("", charge, given["part"], field, given["lago"], given["here"])
     return Case(
         found,
         more.get("metric", {}),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.definitions.indexes import rows as rows_module
-from app.definitions.indexes.rows import Rows
+from app.definitions.indexes.rows import CompactRows
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -38,7 +38,7 @@ played = st.lists(
 
 @given(played)
 def test_rows_are_as_in_a_list(things: list[tuple[int, int | None, int]]) -> None:
-    rows, plain = Rows(), list[bytes | None]()
+    rows, plain = CompactRows(), list[bytes | None]()
     for number, length, byte in things:
         row = None if length is None else bytes([byte]) * length
         kept = row if row is not None and len(row) <= 300 else None
@@ -52,14 +52,14 @@ def test_rows_are_as_in_a_list(things: list[tuple[int, int | None, int]]) -> Non
 
 
 def test_a_row_that_was_read_is_another_once_it_changed() -> None:
-    rows = Rows()
+    rows = CompactRows()
     rows.append(b"one")
     assert rows.get(0) == b"one"
     rows.replace(0, b"other")
     assert rows.get(0) == b"other"
 
 
-def changed(rows: Rows, count: int, times: int) -> Iterator[None]:
+def changed(rows: CompactRows, count: int, times: int) -> Iterator[None]:
     """Put so many rows, and change one after the other, any of them."""
     plain, random = [b"%05d" % number for number in range(count)], Random(1)
     for row in plain:
@@ -73,7 +73,7 @@ def changed(rows: Rows, count: int, times: int) -> Iterator[None]:
 
 
 def test_what_was_changed_takes_no_room_for_long() -> None:
-    rows = Rows()
+    rows = CompactRows()
     for _ in changed(rows, count=1_000, times=20_000):
         pass
     assert sum(len(chunk[0:1_000]) for chunk in rows._chunks) < 2.5 * 16 * 1_000
@@ -81,14 +81,14 @@ def test_what_was_changed_takes_no_room_for_long() -> None:
 
 
 def test_no_change_moves_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    put, puts = Rows._put, list[int]()
+    put, puts = CompactRows._put, list[int]()
 
-    def counted(rows: Rows, row: bytes | bytearray) -> int:
+    def counted(rows: CompactRows, row: bytes | bytearray) -> int:
         puts[-1] += 1
         return put(rows, row)
 
-    rows, begun = Rows(), 0
-    monkeypatch.setattr(Rows, "_put", counted)
+    rows, begun = CompactRows(), 0
+    monkeypatch.setattr(CompactRows, "_put", counted)
     puts.append(0)
     for _ in changed(rows, count=1_000, times=5_000):
         begun = begun or len(puts)
@@ -98,7 +98,7 @@ def test_no_change_moves_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_rows_are_refused_once_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows_module, "_MOST_CHUNKS", 2)
-    rows, row = Rows(), b"r" * 99
+    rows, row = CompactRows(), b"r" * 99
     taken = [rows.append(row) for _ in range(20)]
     assert taken == [True] * 14 + [False] * 6
     assert [rows.get(number) for number in range(20)] == [row] * 14 + [None] * 6

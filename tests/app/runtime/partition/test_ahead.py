@@ -11,7 +11,7 @@ import pytest
 from app.bounds.turns import Turns
 from app.definitions.state import Definitions
 from app.kafka.names import TopicPartition
-from app.runtime.partition.ahead import Ahead, Coming
+from app.runtime.partition.ahead import Ahead, RestoringPartition
 from app.runtime.progress import Progress, ProgressTable
 from app.settings import Settings
 from tests.world.waiting import until
@@ -34,7 +34,7 @@ async def test_progress_is_told_once_all_of_it_is_acknowledged() -> None:
         turns=Turns(),
         reports=SimpleNamespace(tell=told.append),
     )
-    coming = Coming(0, cast(Any, shared))
+    coming = RestoringPartition(0, cast(Any, shared))
     coming.forwarded, coming.is_careful = (7, 50), False
     before, progress = Progress(0, 50, 90, 3, "before", 7), ProgressTable()
     progress.note(before)
@@ -61,7 +61,7 @@ async def test_nothing_is_looked_at_until_the_fold_stands_or_others_wait(
     monkeypatch.setattr("app.runtime.partition.ahead.LOOKS_S", 0.05)
     progress, cut_ms = ProgressTable(), 100
     ahead = Ahead(cast(Any, None), progress)
-    late, held = (Coming(number, cast(Any, None)) for number in (0, 1))
+    late, held = (RestoringPartition(number, cast(Any, None)) for number in (0, 1))
     looks: list[int] = []
     monkeypatch.setattr(
         progress,

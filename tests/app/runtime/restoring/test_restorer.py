@@ -66,7 +66,9 @@ class Restoring:
         monkeypatch.setattr(Restorer, "tell_restored", lambda *_: None)
         monkeypatch.setattr(restorer, "PartitionProducer", Producer)
         monkeypatch.setattr(
-            restorer, "Coming", lambda number, _: SimpleNamespace(number=number, forwarded=(-1, -1))
+            restorer,
+            "RestoringPartition",
+            lambda number, _: SimpleNamespace(number=number, forwarded=(-1, -1)),
         )
         brokers = SimpleNamespace(pause=forever, note_restored=lambda: None)
         shared = cast(Any, SimpleNamespace(settings=None, brokers=brokers))
