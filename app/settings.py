@@ -29,7 +29,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from app.bounds import limits
 from app.bounds.quotas import Quotas
 from app.credentials import found_callable, ssl_context
-from app.definitions.model import MAX_WAIT_S, ProducerTrust
+from app.definitions.model import MAX_WAIT_S, LatePolicy, Partitioner, ProducerTrust
 
 PREFIX = "METER_"
 LOCAL_ORGANIZATION_ID = "00000000-0000-4000-8000-000000000001"
@@ -555,7 +555,7 @@ class Settings(BaseSettings):
     )
 
     # Shapes bytes.
-    home_partitioner: Literal["crc32", "murmur2"] = Field(
+    home_partitioner: Partitioner = Field(
         "crc32", description="Hash that finds a key's partition: crc32 (librdkafka) or murmur2."
     )
     close_grid_s: int = Field(
@@ -573,7 +573,7 @@ class Settings(BaseSettings):
         le=MAX_WAIT_S,
         description="How long after due time events may still revise a period.",
     )
-    late_policy: Literal["revise", "refuse"] = Field(
+    late_policy: LatePolicy = Field(
         "revise", description="What becomes of an event after due time."
     )
     grace_s: int = Field(

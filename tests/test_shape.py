@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from ast import get_docstring as docstring
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 from inspect import cleandoc
@@ -142,6 +143,19 @@ def test_a_long_file_says_why() -> None:
     texts = {named(path): path.read_text() for path in paths}
     long = {name: text for name, text in texts.items() if text.count("\n") > FILE_LINES}
     assert [n for n, t in long.items() if WHY_LONG not in (docstring(ast.parse(t)) or "")] == []
+
+
+def test_a_closed_list_of_words_is_written_once() -> None:
+    """`app.records` goes alone to those who read records."""
+    lists = Counter(
+        frozenset(ast.unparse(each) for each in node.slice.elts)
+        for path in FILES
+        if ROOT / "app" / "records" not in path.parents
+        for node in nodes(path)
+        if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "Literal"
+        if isinstance(node.slice, ast.Tuple)
+    )
+    assert [sorted(words) for words, count in lists.items() if count > 1] == []
 
 
 def test_no_import_hides_from_the_running_program() -> None:

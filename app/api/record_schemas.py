@@ -11,6 +11,9 @@ from app.api.schemas.fields import Count, Instant, Numeric, Properties, Text, Un
 from app.definitions.aggregation_types import AggregationType
 from app.definitions.charges import ChargeModel
 from app.definitions.model import AlertType, ClosingReason
+from app.wire.events import CorrectionOperation
+from app.wire.instant_records import InstantReason, InstantType
+from app.wire.usage_records import RevisionReason
 
 Digest = str
 
@@ -51,7 +54,7 @@ class Correction(Model):
     organization_id: str | None = None
     external_subscription_id: Text
     transaction_id: Text
-    operation: Literal["cancel", "amend"]
+    operation: CorrectionOperation
     event: RawEvent | None = Field(None, description="The whole event, for an amend.")
     correction_id: Text
 
@@ -163,7 +166,7 @@ class UsageRecord(Envelope):
     presentation_breakdowns: list[PresentationRow] | None
     per_event: PerEventFigures | None
     closing_reason: ClosingReason
-    revision_reason: Literal["correction", "definition", "late_events"] | None
+    revision_reason: RevisionReason | None
     closed_at: Instant
     final_after: Instant
     definitions_offset: int
@@ -183,7 +186,7 @@ class InstantRecord(Envelope):
     """What one event of a charge paid in advance bills, in one cell."""
 
     instant_id: str = Field(description="UUIDv5 of cell_id and transaction_id.")
-    type: Literal["usage.instant", "usage.instant_revised"]
+    type: InstantType
     lago_charge_id: str
     lago_charge_filter_id: str | None
     charge: RecordCharge
@@ -207,7 +210,7 @@ class InstantRecord(Envelope):
     events_count: Count
     previous_units: Units | None
     delta_units: str | None
-    revision_reason: Literal["correction"] | None
+    revision_reason: InstantReason | None
     closed_at: Instant
     definitions_offset: int
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from difflib import get_close_matches
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
 
 import click
 
@@ -14,6 +14,7 @@ from app.cli.output import echo
 from app.cli.remote import Json, Remote, RequestRefused, operated, remote, remote_options, segment
 from app.cli.rows import Output, Rows, cell_text, output_options
 from app.cli.words import TEXT, TIME
+from app.definitions.model import SubscriptionStatus
 
 _PER_PAGE: Final = 1_000
 
@@ -165,7 +166,7 @@ _FIELDS: Final = {
     "until": "timestamp_to",
 }
 """Option to parameter, where they are called otherwise."""
-STATUSES: Final = ("active", "pending", "terminated", "canceled")
+STATUSES: Final = ("active", *(each for each in get_args(SubscriptionStatus) if each != "active"))
 """What a subscription may be; the one that is mostly meant is first."""
 _ONES: Final = {kind.one: kind for kind in KINDS.values() if kind.one}
 _DELETED: Final = [kind.one for kind in KINDS.values() if kind.is_deleted]

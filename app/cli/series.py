@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import click
 
 from app.cli.names import require_known
@@ -9,6 +11,7 @@ from app.cli.remote import RequestRefused, remote, remote_options, segment
 from app.cli.rows import Output, Rows, output_options
 from app.cli.usage import customer_of
 from app.cli.words import TEXT, TIME
+from app.meter.evidence import WindowName
 from app.wire.answer_rows import SERIES_COLUMNS, SERIES_INSTANTS, series_rows
 
 
@@ -20,7 +23,7 @@ from app.wire.answer_rows import SERIES_COLUMNS, SERIES_INSTANTS, series_rows
 )
 @click.option(
     "--window",
-    type=click.Choice(["minute", "hour", "day", "month"]),
+    type=click.Choice(get_args(WindowName)),
     default="day",
     show_default=True,
     help="Length of a window.",

@@ -25,6 +25,15 @@ FOLD_VERSION = 2
 ClosingReason = Literal["period_end", "termination", "plan_change"]
 """Why a period of a subscription ended."""
 
+SubscriptionStatus = Literal["pending", "active", "terminated", "canceled"]
+RoundingFunction = Literal["round", "ceil", "floor"]
+WeightedInterval = Literal["seconds"]
+Partitioner = Literal["crc32", "murmur2"]
+"""Hash that finds the partition of a key: that of librdkafka, or of the Java client."""
+
+LatePolicy = Literal["revise", "refuse"]
+"""What becomes of an event after due time."""
+
 OnTermination = Literal["generate", "skip"]
 """What a termination does about the period that it ends."""
 
@@ -48,9 +57,9 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     field_name: str | None = None
     expression: str | None = None
     recurring: bool = False
-    rounding_function: Literal["round", "ceil", "floor"] | None = None
+    rounding_function: RoundingFunction | None = None
     rounding_precision: int | None = None
-    weighted_interval: Literal["seconds"] | None = None
+    weighted_interval: WeightedInterval | None = None
     filters: tuple[MetricFilter, ...] = ()
     created_at_ms: int
     counts_after_ms: int = -1
@@ -323,7 +332,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             return self.started_at_ms
         return min(self.activated_at_ms, self.started_at_ms)
 
-    def status_at(self, at_ms: int) -> Literal["pending", "active", "terminated", "canceled"]:
+    def status_at(self, at_ms: int) -> SubscriptionStatus:
         """Return the status at a moment (ms)."""
         if self.canceled_at_ms is not None:
             return "canceled"
@@ -390,11 +399,11 @@ ProducerTrust = Literal["claimed", "topic", "header"]
 class SettingsRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Settings that shape bytes: part of the definitions log, never of a worker's environment."""
 
-    home_partitioner: Literal["crc32", "murmur2"] = "crc32"
+    home_partitioner: Partitioner = "crc32"
     close_grid_s: int = 60
     revise_every_s: int = 3600
     late_window_s: int = 40 * 86_400
-    late_policy: Literal["revise", "refuse"] = "revise"
+    late_policy: LatePolicy = "revise"
     grace_s: int = 0
     close_elapsed: bool = True
     implicit_plan: bool = False

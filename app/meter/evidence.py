@@ -11,6 +11,7 @@ import msgspec
 from app.definitions.timeline import NEVER_MS
 from app.meter.usage import AsOf
 
+WindowName = Literal["minute", "hour", "day", "month"]
 Status = Literal["counted", "ignored", "refused", "duplicate", "cancelled", "lost"]
 NOT_SEARCHABLE: Final = frozenset(("conflicting", "identical", "later_periods"))
 """Reasons that are known only of the events on a page, when all others have been read."""

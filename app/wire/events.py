@@ -69,13 +69,16 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     envelope: bytes = b""
 
 
+CorrectionOperation = Literal["cancel", "amend"]
+
+
 class Correction(msgspec.Struct, frozen=True, gc=False):
     """Cancels or amends the event of that identity; an amend carries the whole new event."""
 
     organization_id: str | None
     external_subscription_id: str
     transaction_id: str
-    operation: Literal["cancel", "amend"]
+    operation: CorrectionOperation
     event: Event | None
     correction_id: str
     body: bytes

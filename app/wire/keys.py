@@ -1,9 +1,9 @@
 """Give the message key of a subscription and find the partition that owns it."""
 
 import zlib
-from typing import Final, Literal
+from typing import Final
 
-Partitioner = Literal["crc32", "murmur2"]
+from app.definitions.model import Partitioner
 
 _UINT32: Final = 0xFFFFFFFF
 _MURMUR2_SEED: Final = 0x9747B28C

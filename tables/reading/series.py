@@ -13,7 +13,7 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import partial
 from operator import attrgetter
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -27,6 +27,7 @@ from app.billing_periods.timezones import (
 from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.model import Charge, Metric
 from app.definitions.timeline import NEVER_MS, Period, Timeline
+from app.meter.evidence import WindowName
 from app.numbers import EXACT, ZERO
 from app.wire.arrivals import Arrival, MeterKey
 from tables.aggregation import Groups, State
@@ -41,8 +42,6 @@ from tables.partition.left_out import FROM_THE_FIRST
 from tables.partition.partition import Partition
 from tables.routing.group_admission import impose_live, is_admitted
 from tables.routing.route import Route
-
-WindowName = Literal["minute", "hour", "day", "month"]
 
 _MINUTE_MS = 60_000
 _HOUR_MS = 3_600_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 from functools import reduce
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,10 @@ from app.api.http.errors import not_found
 from app.billing_periods.instants import iso_seconds
 from app.definitions import commands
 from app.definitions.command import Command
-from app.definitions.model import Plan, Subscription
+from app.definitions.model import Plan, Subscription, SubscriptionStatus
 
 _ROOT = "subscription"
-_STATUSES = ("pending", "active", "terminated", "canceled")
+_STATUSES = get_args(SubscriptionStatus)
 _KNOWN_STATUSES = (*_STATUSES, "incomplete")
 """The last is one that Lago knows, and nobody has here."""
 _NOBODY = np.array([], np.uint32)

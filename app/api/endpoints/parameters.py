@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from app.api.answering.router import Parameter
+from app.definitions.model import SubscriptionStatus
 
 V1 = "/api/v1"
 BOOLEAN: dict[str, Any] = {"type": "boolean"}
@@ -17,10 +18,7 @@ PAGE = (
 STATUS = Parameter(
     "status[]",
     "Statuses to show; active by default.",
-    {
-        "type": "array",
-        "items": {"type": "string", "enum": ["pending", "active", "terminated", "canceled"]},
-    },
+    {"type": "array", "items": {"type": "string", "enum": list(get_args(SubscriptionStatus))}},
 )
 SUBSCRIPTION_STATUS = Parameter(
     "subscription_status", "Status of the subscription, also as `status`; active by default."

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from app.api import record_schemas
 from app.api.answering.router import Endpoint, Parameter
 from app.api.endpoints.parameters import BOOLEAN, FORMAT, PAGE, POSITIVE, SUBSCRIPTION, V1, WAIT_FOR
 from app.api.schemas import usage as schemas
 from app.api.usage import analytics, records, series, usage
+from app.meter.evidence import WindowName
 
 _DAY = {"type": "string", "format": "date"}
 
@@ -122,7 +125,7 @@ SERIES = (
             Parameter(
                 "window",
                 "Length of a window; day by default.",
-                {"type": "string", "enum": ["minute", "hour", "day", "month"]},
+                {"type": "string", "enum": list(get_args(WindowName))},
             ),
             Parameter("timezone", "IANA name; the customer's by default."),
             Parameter("from", "ISO 8601, within the first window."),

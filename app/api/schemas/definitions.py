@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
@@ -18,7 +18,12 @@ from app.api.schemas.fields import (
 from app.billing_periods.grid import BillingTime, Interval
 from app.definitions.aggregation_types import AggregationType
 from app.definitions.charges import ChargeModel
-from app.definitions.model import OnTermination
+from app.definitions.model import (
+    OnTermination,
+    RoundingFunction,
+    SubscriptionStatus,
+    WeightedInterval,
+)
 
 # Billable metrics.
 
@@ -42,9 +47,9 @@ class MetricInput(Model):
     field_name: OptionalText = None
     expression: OptionalText = None
     recurring: bool | None = None
-    rounding_function: Literal["round", "ceil", "floor"] | None = None
+    rounding_function: RoundingFunction | None = None
     rounding_precision: int | None = None
-    weighted_interval: Literal["seconds"] | None = None
+    weighted_interval: WeightedInterval | None = None
     filters: list[MetricFilterBody] | None = None
     group: LegacyGroup | None = Field(None, description="Older spelling of `filters`.")
 
@@ -62,9 +67,9 @@ class MetricOutput(Model):
     field_name: str | None
     expression: str | None
     recurring: bool
-    rounding_function: Literal["round", "ceil", "floor"] | None
+    rounding_function: RoundingFunction | None
     rounding_precision: int | None
-    weighted_interval: Literal["seconds"] | None
+    weighted_interval: WeightedInterval | None
     created_at: Instant
     filters: list[MetricFilterBody]
     active_subscriptions_count: Count
@@ -266,7 +271,7 @@ class SubscriptionOutput(Model):
     external_id: str
     external_customer_id: str
     plan_code: str
-    status: Literal["pending", "active", "terminated", "canceled"]
+    status: SubscriptionStatus
     billing_time: BillingTime
     name: str | None
     subscription_at: Instant

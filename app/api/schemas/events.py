@@ -8,6 +8,7 @@ from pydantic import Field
 
 from app.api.schemas.base import Meta, Model
 from app.api.schemas.fields import Count, Instant, Numeric, OptionalText, Properties, Text
+from app.wire.events import CorrectionOperation
 
 
 class EventInput(Model):
@@ -54,7 +55,7 @@ class BatchAnswer(Model):
 class CorrectionInput(Model):
     external_subscription_id: Text
     transaction_id: Text
-    operation: Literal["cancel", "amend"]
+    operation: CorrectionOperation
     correction_id: OptionalText = Field(
         None, description="Sent again, the same one changes nothing; made up when absent."
     )
@@ -69,7 +70,7 @@ class CorrectionOutput(Model):
     correction_id: str
     external_subscription_id: str
     transaction_id: str
-    operation: Literal["cancel", "amend"]
+    operation: CorrectionOperation
 
 
 class CorrectionAnswer(Model):

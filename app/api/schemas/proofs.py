@@ -9,6 +9,7 @@ from pydantic import Field
 from app.api.schemas.base import Meta, Model
 from app.api.schemas.fields import Count, Instant, Units
 from app.api.schemas.usage import AsOfOutput, PendingFigures
+from app.meter import evidence
 
 
 class Position(Model):
@@ -55,7 +56,7 @@ class EventFate(Model):
     timestamp: Instant
     position: Position
     rekeyed_offset: int | None
-    status: Literal["counted", "ignored", "refused", "duplicate", "cancelled", "lost"]
+    status: evidence.Status
     reason: str | None
     amended: bool
     corrected_by: Position | None = Field(
@@ -169,7 +170,7 @@ class ExplainedOutcome(ChargeOutcome):
 
 class ExplainedEvent(EventFate):
     charges: list[ExplainedOutcome]  # type: ignore[assignment]
-    change: Literal["late", "corrected", "definition"] | None = Field(
+    change: evidence.Change | None = Field(
         description="Why it makes a difference; only with since_revision."
     )
 

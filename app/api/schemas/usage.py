@@ -10,6 +10,7 @@ from app.api.schemas.base import Meta, Model
 from app.api.schemas.fields import Count, Instant, Units
 from app.definitions.aggregation_types import AggregationType
 from app.definitions.charges import ChargeModel
+from app.meter.evidence import WindowName
 
 
 class AsOfOutput(Model):
@@ -199,7 +200,7 @@ class UsageSeriesOutput(Model):
     external_subscription_id: str
     billable_metric_code: str
     aggregation_type: AggregationType | None
-    window: Literal["minute", "hour", "day", "month"]
+    window: WindowName
     timezone: str
     charges: list[ChargeSeries]
     as_of: AsOfOutput

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from app.api.schemas.base import Meta, Model
@@ -30,7 +28,7 @@ class WebhookEndpointOutput(Model):
     lago_id: str
     lago_organization_id: str
     webhook_url: str
-    signature_algo: Literal["jwt", "hmac"]
+    signature_algo: SignatureAlgorithm
     name: OptionalText
     event_types: list[str] | None
     created_at: Instant

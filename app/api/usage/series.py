@@ -15,10 +15,10 @@ from app.api.usage.usage_json import as_of_json
 from app.billing_periods.instants import iso_milliseconds
 from app.billing_periods.timezones import is_timezone
 from app.bounds.turns import Work
-from app.meter.evidence import ChargeUsageSeries, SeriesQuery, UsageSeries, WindowUsage
+from app.meter.evidence import ChargeUsageSeries, SeriesQuery, UsageSeries, WindowName, WindowUsage
 from app.numbers import plain
 from app.wire.answer_rows import SERIES_COLUMNS, series_rows
-from tables.reading.series import TooManyWindows, WindowName, windows
+from tables.reading.series import TooManyWindows, windows
 
 Json = dict[str, Any]
 

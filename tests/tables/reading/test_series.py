@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from app.billing_periods.instants import iso_seconds
 from app.bounds.turns import STEP_ITEMS, drained
+from app.meter.evidence import WindowName
 from app.numbers import exact_sum
 from app.wire.arrivals import Arrival
 from bench.growth.spent import steps_of
@@ -23,7 +24,6 @@ from tables.reading.series import (
     SeriesValue,
     SeriesWindow,
     TooManyWindows,
-    WindowName,
     _shows,
     windows,
 )
