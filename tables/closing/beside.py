@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -140,11 +140,17 @@ def no_events(charge: Charge, metric: Metric, bucket: ChargeFilter | None) -> Bi
 
 def span_named(route: Route, span: Span, name: str, period: Period) -> Span | None:
     """Return the span of a period that folds a charge in another way; None: it has none."""
-    key = (span.key.subscription_id, name)
-    for each in route.spans:
-        if each.key[:2] == key and each.key.start_ms <= period.start_ms < each.end_ms:
-            return each
-    return None
+    return next(spans_named(route.spans, span.key.subscription_id, name, period), None)
+
+
+def spans_named(
+    spans: Iterable[Span], subscription_id: str, name: str, period: Period
+) -> Iterator[Span]:
+    """Yield those of the spans that fold a charge of a subscription by a name in a period."""
+    key, start_ms = (subscription_id, name), period.start_ms
+    for each in spans:
+        if each.key[:2] == key and each.key.start_ms <= start_ms < each.end_ms:
+            yield each
 
 
 def _bounded(rows: list[dict[str, object]]) -> str:

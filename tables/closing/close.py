@@ -15,7 +15,7 @@ from app.definitions.terms import Shared
 from app.definitions.timeline import NEVER_MS, Period, Timeline
 from app.definitions.versions import Versions
 from app.wire.arrivals import SubscriptionKey
-from app.wire.usage_records import PublishedRecord, cell_id
+from app.wire.usage_records import PublishedRecord
 from tables.cells.cell import Span
 from tables.cells.figures import CellFigures
 from tables.cells.keys import OPEN_CUT_MS
@@ -235,16 +235,12 @@ def cells_shown(
         if shown is None or is_told(shown.period_charge):
             continue
         if at_cut.qualifies(shown):
-            charge_id, start_ms = shown.period_charge.charge.id, period.start_ms
-            identity = cell_id(subscription, charge_id, shown.name[1], shown.grouped_by, start_ms)
-            yield _cell_shown(identity, shown)
+            yield _cell_shown(at_cut.identity(shown), shown)
     for told in at_cut.told(partition.views.route_of, codes, is_told):
         if told is None:
             yield None
         elif at_cut.qualifies(told):
-            charge_id, start_ms = told.period_charge.charge.id, period.start_ms
-            identity = cell_id(subscription, charge_id, told.name[1], told.grouped_by, start_ms)
-            yield _cell_shown(identity, told, told=True)
+            yield _cell_shown(at_cut.identity(told), told, told=True)
 
 
 def _cell_shown(identity: str, shown: Closing, *, told: bool = False) -> CellShown:

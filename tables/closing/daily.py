@@ -28,7 +28,7 @@ from tables.cells.noted import Noted
 from tables.changelogged.daily import DailyCell
 from tables.changelogged.piece_store import PeriodKey
 from tables.closing.at_cut import AtCut
-from tables.closing.beside import Beside, span_named
+from tables.closing.beside import Beside, span_named, spans_named
 from tables.closing.period_at_cut import CELLS_A_STEP
 from tables.daily_fold import daily_breakdown_id, daily_id
 from tables.partition.partition import Partition
@@ -162,11 +162,8 @@ class _AtDay:
             yield None
             yield from partition.packing.unpacking(self._name)
             route = partition.packing.route_of((*self._name, metric.code))
-            for span in route.spans:
-                if span.key[:2] != (self._subscription.id, daily_id(charge.id)) or not (
-                    span.key.start_ms <= period.start_ms < span.end_ms
-                ):
-                    continue
+            named = self._subscription.id, daily_id(charge.id), period
+            for span in spans_named(route.spans, *named):
                 rows: Breakdowns | None = None
                 if charge.presents:
                     rows = Breakdowns({}, {})

@@ -18,7 +18,7 @@ from app.wire.usage_records import Envelope, PublishedRecord, RecordedCell, enve
 from tables.cells.cell import Span
 from tables.cells.figures import window_of
 from tables.changelogged.instants import StoredChain, StoredFigure
-from tables.closing.beside import told_of
+from tables.closing.beside import spans_named, told_of
 from tables.instants.chain import Figure
 from tables.partition.partition import Partition
 from tables.routing.period_charges import PeriodCharges
@@ -191,11 +191,8 @@ class InstantRecords:
             return ZERO
         name = (subscription.organization_id, subscription.external_id)
         groups = tuple(text for _, text in chain.grouped_by)
-        for span in self._partition.packing.route_of((*name, metric.code)).spans:
-            if span.key[:2] != (chain.subscription_id, chain.charge_id):
-                continue
-            if not span.key.start_ms <= period.start_ms < span.end_ms:
-                continue
+        spans = self._partition.packing.route_of((*name, metric.code)).spans
+        for span in spans_named(spans, chain.subscription_id, chain.charge_id, period):
             _, before = span.states(period, chain.filter_id, groups, self._cut_ms)
             aggregation = span.fold.aggregation
             nothing = aggregation.initialize()

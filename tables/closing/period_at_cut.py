@@ -29,7 +29,7 @@ from tables.cells.forgotten import has_forgotten
 from tables.cells.keys import OPEN_CUT_MS
 from tables.changelogged.published_period import PublishedCell, PublishedCellKey, PublishedPeriod
 from tables.closing.at_cut import AtCut
-from tables.closing.beside import beside, told_of
+from tables.closing.beside import beside, spans_named, told_of
 from tables.closing.billing import (
     Moved,
     billed_at_once,
@@ -103,7 +103,7 @@ class PeriodAtCut:
             closings = self.closings(self.partition.packing.route_of)
         for count, found in enumerate(closings, 1):
             if found is not None and (change := self._change_of(found)) is not None:
-                heappush(heap, (self._identity(found), count, change))
+                heappush(heap, (self.identity(found), count, change))
             if count % CELLS_A_STEP == 0:
                 yield None
         if count:
@@ -164,14 +164,15 @@ class PeriodAtCut:
                 yield None
                 continue
             shown, known, reason = change
-            identity = self._identity(shown)
+            identity = self.identity(shown)
             entry, _ = self._revision(plan, identity, shown, known, reason)
             if entry is None:
                 yield None
             else:
                 yield shown, reason
 
-    def _identity(self, shown: Closing) -> str:
+    def identity(self, shown: Closing) -> str:
+        """Return the id of a cell."""
         charge_id, start_ms = shown.period_charge.charge.id, self.period.start_ms
         return cell_id(self.subscription, charge_id, shown.name[1], shown.grouped_by, start_ms)
 
@@ -307,12 +308,9 @@ class PeriodAtCut:
         return None if self._looked is None else self._looked.changed_in(span)
 
     def _spans_of(self, charge: Charge, route: Route) -> Iterator[Span]:
-        """Yield the spans of a charge that hold the period."""
-        for span in route.reached(self.period.start_ms):
-            if span.key[:2] == (self.subscription.id, charge.id) and (
-                span.key.start_ms <= self.period.start_ms < span.end_ms
-            ):
-                yield span
+        """Return the spans of a charge that hold the period."""
+        reached = route.reached(self.period.start_ms)
+        return spans_named(reached, self.subscription.id, charge.id, self.period)
 
     def _published_cell(
         self, cell: PublishedCellKey, figures: CellFigures, codes: Container[str] | None

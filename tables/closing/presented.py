@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from decimal import Decimal
+from itertools import islice
 from typing import Final, NamedTuple
 
 import msgspec
@@ -24,7 +25,7 @@ from tables.changelogged.published_period import (
     PublishedCell,
     PublishedCellKey,
 )
-from tables.closing.beside import span_named
+from tables.closing.beside import span_named, spans_named
 from tables.partition.partition import Partition
 
 
@@ -50,12 +51,8 @@ def spans_of(
     if not partition.routes.may_have_cells(meter_key):
         return
     # Of who began anew very often the last ones are asked for.
-    for span in reversed(partition.views.route_of(meter_key).spans):
-        if span.key[:2] == (subscription_id, in_force.charge.id) and (
-            span.key.start_ms <= period.start_ms < span.end_ms
-        ):
-            yield span
-            return
+    spans = reversed(partition.views.route_of(meter_key).spans)
+    yield from islice(spans_named(spans, subscription_id, in_force.charge.id, period), 1)
 
 
 def presented(

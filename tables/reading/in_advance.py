@@ -16,7 +16,7 @@ from app.wire.arrivals import Arrival, SubscriptionKey
 from app.wire.usage_records import cell_id
 from tables.cells.cell import Span
 from tables.cells.figures import window_of
-from tables.closing.beside import told_of
+from tables.closing.beside import spans_named, told_of
 from tables.closing.instant_records import subscription_at
 from tables.closing.instants import Deciding, chains_ahead
 from tables.instants.book import Book
@@ -40,10 +40,9 @@ def with_in_advance(
     spans: dict[str, Span] = {}
     for charge, metric in ((each.charge, each.metric) for each in charges):
         if charge.is_billed_at_once(metric):
-            for span in partition.views.route_of((*name, metric.code)).spans:
-                holds = span.key.start_ms <= period.start_ms < span.end_ms
-                if holds and span.key[:2] == (subscription.id, charge.id):
-                    spans[charge.id] = span
+            route = partition.views.route_of((*name, metric.code))
+            for span in spans_named(route.spans, subscription.id, charge.id, period):
+                spans[charge.id] = span
     if not spans:
         return tuple(rows)
     book = yield from chains_ahead(partition, name)
