@@ -16,7 +16,7 @@ from rich.table import Table
 from app.cli.output import Terminal, echo
 from app.cli.remote import Json, Remote, RequestRefused, operated, remote_options
 from app.cli.rows import Output, Rows, cell_text, output_options
-from app.cli.words import COUNT, TEXT
+from app.cli.words import COUNT, TEXT, PlaceType
 from app.wire.refusals import RefusalCode
 
 Place = tuple[int, int]
@@ -26,21 +26,6 @@ _PATH: Final = "/api/page/dead_letters"
 _MOST_PLACES: Final = 1_000
 _WELL: Final = frozenset(("counted", "duplicate"))
 _UNKNOWN: Final = "sent"
-
-
-class PlaceType(click.ParamType):
-    """PARTITION/OFFSET, as `list` prints it."""
-
-    name = "partition/offset"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Place:
-        """Return both numbers, partition and offset."""
-        partition, _, offset = str(value).partition("/")
-        if not (partition.isdecimal() and offset.isdecimal()):
-            self.fail(f"{value!r} is not PARTITION/OFFSET, for example 0/17", param, ctx)
-        return int(partition), int(offset)
 
 
 CODE: Final = click.Choice([str(code) for code in RefusalCode])
@@ -95,7 +80,7 @@ def letters(worker: Remote, code: str | None) -> Iterator[Json]:
 
 
 @dead_letters.command("show", short_help="Print one dead letter with all its bytes.")
-@click.argument("place", type=PlaceType())
+@click.argument("place", type=PlaceType("/"))
 @output_options()
 @remote_options
 def show_letter(place: Place, output: Output, url: str | None, key: str | None) -> None:
@@ -137,7 +122,7 @@ def letter_fields(found: Json) -> Rows:
 
 
 @dead_letters.command()
-@click.argument("places", nargs=-1, type=PlaceType())
+@click.argument("places", nargs=-1, type=PlaceType("/"))
 @click.option(
     "--code", type=CODE, help="All refused for this reason, however many the topic keeps."
 )

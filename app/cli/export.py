@@ -16,7 +16,7 @@ from app.cli.event_lines import InvalidEventsFile
 from app.cli.fold import TimeOption
 from app.cli.output import lines_to
 from app.cli.rows import Form, Output, Rows, output_of
-from app.cli.words import TEXT
+from app.cli.words import TEXT, PlaceType
 from app.definitions.files import InvalidDefinitionsFile, read_definitions
 from app.definitions.timeline import NEVER_MS
 from app.kafka.reading import driven
@@ -37,21 +37,6 @@ class _Destination(click.File):
         return output_of(value) if value in _FORMS else super().convert(value, param, ctx)
 
 
-class _FirstOffset(click.ParamType):
-    """PARTITION:OFFSET."""
-
-    name = "partition:offset"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        """Return both numbers."""
-        partition, _, offset = str(value).partition(":")
-        if not (partition.isdecimal() and offset.isdecimal()):
-            self.fail(f"{value!r} is not PARTITION:OFFSET, for example 0:17", param, ctx)
-        return int(partition), int(offset)
-
-
 @click.command("export")
 @click.argument("what", type=click.Choice(["definitions", "events", "records"]))
 @click.option(
@@ -70,7 +55,7 @@ class _FirstOffset(click.ParamType):
 )
 @click.option(
     "--since-offset",
-    type=_FirstOffset(),
+    type=PlaceType(":"),
     multiple=True,
     help="Begin a partition at this offset, where the earlier export is not at hand. May be given "
     "for each.",

@@ -8,12 +8,12 @@ from typing import Any, Final, NamedTuple, get_args
 
 import click
 
-from app.cli.dead_letters import CODE, PlaceType, letter, letter_fields, letters, place_of
+from app.cli.dead_letters import CODE, letter, letter_fields, letters, place_of
 from app.cli.listed_events import EVENTS, listed_events
 from app.cli.output import echo
 from app.cli.remote import Json, Remote, RequestRefused, operated, remote, remote_options, segment
 from app.cli.rows import Output, Rows, cell_text, output_options
-from app.cli.words import TEXT, TIME
+from app.cli.words import TEXT, TIME, PlaceType
 from app.definitions.model import SubscriptionStatus
 
 _PER_PAGE: Final = 1_000
@@ -225,7 +225,7 @@ def get_object(kind: str, identity: str, output: Output, url: str | None, key: s
     """
     wanted, worker = _ONES[kind], remote(url, key)
     if kind == "dead-letter":
-        found = letter(operated(url, key), PlaceType().convert(identity, None, None))
+        found = letter(operated(url, key), PlaceType("/").convert(identity, None, None))
     elif kind == "subscription" and (defined := subscription_of(worker, identity)):
         found = defined
     else:

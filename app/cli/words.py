@@ -29,6 +29,24 @@ class _Text(click.ParamType):
         return text
 
 
+class PlaceType(click.ParamType):
+    """A partition and an offset, as they are listed, with a sign between them."""
+
+    def __init__(self, between: str):
+        self._between = between
+        self.name = f"partition{between}offset"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Return both numbers, partition and offset."""
+        partition, _, offset = str(value).partition(self._between)
+        if not (partition.isdecimal() and offset.isdecimal()):
+            example = f"{self.name.upper()}, for example 0{self._between}17"
+            self.fail(f"{value!r} is not {example}", param, ctx)
+        return int(partition), int(offset)
+
+
 class _Time(_Text):
     """An instant or a date, of which a worker knows the zone."""
 

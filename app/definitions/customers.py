@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from app.billing_periods.timezones import is_timezone
 from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.command import Command
 from app.definitions.currencies import described_currency
@@ -86,7 +85,7 @@ def _described(
         attributes={**customer.attributes, **_attributes(fields, body, customer.attributes)},
     )
     if "timezone" in body:
-        changed = msgspec.structs.replace(changed, timezone=_timezone(fields))
+        changed = msgspec.structs.replace(changed, timezone=fields.timezone(None))
     billing = fields.mapping("billing_configuration")
     if "invoice_grace_period" in billing:
         grace = Fields(billing)
@@ -95,16 +94,6 @@ def _described(
             fields.fail(field, codes[0])
         changed = msgspec.structs.replace(changed, grace_days=grace_days)
     return changed
-
-
-def _timezone(fields: Fields) -> str | None:
-    value = fields.get("timezone")
-    if is_blank(value):
-        return None
-    if not isinstance(value, str) or not is_timezone(value):
-        fields.fail("timezone", "invalid_timezone")
-        return None
-    return value
 
 
 def _attributes(fields: Fields, body: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from app.billing_periods.timezones import is_timezone
+
 Choice = TypeVar("Choice", bound=str)
+_T = TypeVar("_T")
 
 MANDATORY = "value_is_mandatory"
 INVALID = "value_is_invalid"
@@ -79,6 +82,16 @@ class Fields:
         codes = self.errors.setdefault(field, [])
         if code not in codes:
             codes.append(code)
+
+    def timezone(self, default: _T) -> str | _T:
+        """Return a timezone, the default where there is none; refuse what is none."""
+        value = self.get("timezone")
+        if is_blank(value):
+            return default
+        if not isinstance(value, str) or not is_timezone(value):
+            self.fail("timezone", "invalid_timezone")
+            return default
+        return value
 
     def has(self, field: str) -> bool:
         """Return whether the body names a field, null or not."""

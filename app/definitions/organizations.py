@@ -10,12 +10,11 @@ from typing import Any
 
 import msgspec
 
-from app.billing_periods.timezones import is_timezone
 from app.bounds.turns import Steps
 from app.definitions.command import Command
 from app.definitions.currencies import described_currency
 from app.definitions.decision import Decision, payload_body
-from app.definitions.fields import OUT_OF_RANGE, Fields, integer, is_blank
+from app.definitions.fields import OUT_OF_RANGE, Fields, integer
 from app.definitions.model import DEFAULT_TIMEZONE, MAX_DAYS, Organization, Subscription
 from app.definitions.outcome import Impact, Rejected, invalid
 from app.definitions.shapes import ORGANIZATION_TEXT_KEYS
@@ -72,7 +71,7 @@ def _described(
     configuration = fields.mapping("billing_configuration")
     echoed = Fields(configuration)
     attributes |= {key: echoed.text(key) for key in _ECHOED if key in configuration}
-    timezone = _timezone(fields) if "timezone" in body else old.timezone
+    timezone = fields.timezone(DEFAULT_TIMEZONE) if "timezone" in body else old.timezone
     grace_days = old.grace_days
     if "invoice_grace_period" in configuration:
         grace_days = _grace_days(echoed)
@@ -85,16 +84,6 @@ def _described(
         grace_days=grace_days,
         attributes=attributes,
     )
-
-
-def _timezone(fields: Fields) -> str:
-    value = fields.get("timezone")
-    if is_blank(value):
-        return DEFAULT_TIMEZONE
-    if not isinstance(value, str) or not is_timezone(value):
-        fields.fail("timezone", "invalid_timezone")
-        return DEFAULT_TIMEZONE
-    return value
 
 
 def _grace_days(fields: Fields) -> int | None:

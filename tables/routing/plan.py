@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from app.bounds.at_hand import keep
 from app.definitions.input_limits import InputLimits
@@ -21,6 +21,8 @@ from tables.daily_fold import DailyBreakdownFold, DailyFold, daily_breakdown_id,
 from tables.entries_fold import EntriesFold, buckets_with_entries, entries_id
 from tables.lifetime_fold import LifetimeFold
 from tables.routing.period_charges import PeriodCharges, charges_in_force, covering
+
+_F = TypeVar("_F", bound=ChargeFold)
 
 
 class SpanPlan(NamedTuple):
@@ -410,23 +412,13 @@ class ChargeFolds:
         self, charge: Charge, metric: Metric, timezone: str, limits: InputLimits
     ) -> BreakdownFold:
         """Return the compiled second fold of a charge that is presented by keys."""
-        fold = self.fold_of(charge, metric, timezone, limits)
-        breakdown = self._breakdowns.get(fold)
-        if breakdown is None:
-            breakdown = BreakdownFold(charge, metric, timezone, limits)
-            self._breakdowns[fold] = breakdown
-        return breakdown
+        return self._beside(self._breakdowns, BreakdownFold, charge, metric, timezone, limits)
 
     def entries_of(
         self, charge: Charge, metric: Metric, timezone: str, limits: InputLimits
     ) -> EntriesFold:
         """Return the compiled fold by entries of a charge whose price asks for single events."""
-        fold = self.fold_of(charge, metric, timezone, limits)
-        entries = self._entries.get(fold)
-        if entries is None:
-            entries = EntriesFold(charge, metric, timezone, limits)
-            self._entries[fold] = entries
-        return entries
+        return self._beside(self._entries, EntriesFold, charge, metric, timezone, limits)
 
     def lifetime_of(self, charge: Charge, metric: Metric, limits: InputLimits) -> LifetimeFold:
         """Return the compiled fold of a charge over the life of a subscription."""
@@ -448,14 +440,21 @@ class ChargeFolds:
         found: dict[str, ChargeFold] = {}
         for charge, metric in in_force:
             whole = (charge, metric, timezone, limits)
-            fold = self.fold_of(*whole)
-            daily = self._daily.get(fold)
-            if daily is None:
-                daily = self._daily[fold] = DailyFold(*whole)
-            found[daily_id(charge.id)] = daily
+            found[daily_id(charge.id)] = self._beside(self._daily, DailyFold, *whole)
             if presents and charge.presents:
-                rows = self._daily_breakdowns.get(fold)
-                if rows is None:
-                    rows = self._daily_breakdowns[fold] = DailyBreakdownFold(*whole)
+                rows = self._beside(self._daily_breakdowns, DailyBreakdownFold, *whole)
                 found[daily_breakdown_id(charge.id)] = rows
         return found
+
+    def _beside(
+        self,
+        known: dict[ChargeFold, _F],
+        make: Callable[[Charge, Metric, str, InputLimits], _F],
+        *whole: *tuple[Charge, Metric, str, InputLimits],
+    ) -> _F:
+        """Return what folds a charge in another way beside its compiled fold, made once."""
+        fold = self.fold_of(*whole)
+        beside = known.get(fold)
+        if beside is None:
+            beside = known[fold] = make(*whole)
+        return beside
