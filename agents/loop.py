@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from app.kafka.clients import NOT_TAKEN
+from app.log import facts
 from app.runtime.partition.owned import OwnedPartition
+
+log = logging.getLogger(__name__)
 
 Work = Callable[[], Awaitable[object]]
 
@@ -32,6 +36,15 @@ async def whenever_wanted(
         except Exception as error:
             owned.fail(error)
             return
+
+
+async def beginning_again(owned: OwnedPartition, text: str, work: Work) -> None:
+    """Work; where brokers do not take it, log that it begins again, and pause as others do."""
+    try:
+        await work()
+    except NOT_TAKEN as error:
+        log.warning(text, error, extra=facts("note", partition=owned.number))
+        await owned.shared.brokers.pause(0)
 
 
 async def every(

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 import msgspec
 
-from agents.loop import whenever_wanted
+from agents.loop import beginning_again, whenever_wanted
 from app.bounds.turns import STEP_ITEMS, Steps, Work, batches, drained, in_steps
 from app.kafka.clients import NOT_TAKEN
-from app.log import facts
 from app.meter.errors import BeyondRetention
 from app.runtime.partition.owned import OwnedPartition
 from app.runtime.refolder import Refolder
@@ -41,21 +41,15 @@ async def refold(owned: OwnedPartition, scanner: Scanner, refolder: Refolder) ->
     loop = asyncio.get_running_loop()
 
     async def refold_all() -> None:
-        try:
-            while owned.refold_queue.meter_keys and not owned.abandoned:
-                began_s = loop.time()
-                await refold_queued(owned, scanner, refolder)
-                # Half of the time belongs to others; what is queued meanwhile is read only once.
-                await asyncio.sleep(min(loop.time() - began_s, LONGEST_PAUSE_S))
-        except NOT_TAKEN as error:
-            text, extra = "A refold begins again: %r", facts("note", partition=owned.number)
-            log.warning(text, error, extra=extra)
-            await owned.shared.brokers.pause(0)
+        while queue.meter_keys and not owned.abandoned:
+            began_s = loop.time()
+            await refold_queued(owned, scanner, refolder)
+            # Half of the time belongs to others; what is queued meanwhile is read only once.
+            await asyncio.sleep(min(loop.time() - began_s, LONGEST_PAUSE_S))
 
     queue = owned.refold_queue
-    await whenever_wanted(
-        owned, queue.wanted, lambda: AGAIN_S if queue.meter_keys else None, refold_all
-    )
+    work = partial(beginning_again, owned, "A refold begins again: %r", refold_all)
+    await whenever_wanted(owned, queue.wanted, lambda: AGAIN_S if queue.meter_keys else None, work)
 
 
 async def refold_queued(owned: OwnedPartition, scanner: Scanner, refolder: Refolder) -> None:

@@ -6,22 +6,18 @@ to a refold of the subscription.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
+from functools import partial
 from itertools import islice, repeat
 
-from agents.loop import whenever_wanted
+from agents.loop import beginning_again, whenever_wanted
 from app.bounds.turns import Work
-from app.kafka.clients import NOT_TAKEN
-from app.log import facts
 from app.runtime.partition.owned import OwnedPartition
 from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey
 from tables.closing.close import next_cut
 from tables.event_index.entries import Entry
 from tables.partition.left_out import FROM_THE_FIRST
 from tables.partition.repair import Original, Repair
-
-log = logging.getLogger(__name__)
 
 AGAIN_S = 1.0
 """After this time it is tried again to repair what is left."""
@@ -34,17 +30,13 @@ async def repair(owned: OwnedPartition) -> None:
     """Repair what is queued until cancelled."""
 
     async def repair_all() -> None:
-        try:
-            while owned.refold_queue.repairs and not owned.abandoned:
-                await repair_queued(owned)
-        except NOT_TAKEN as error:
-            text, extra = "A repair begins again: %r", facts("note", partition=owned.number)
-            log.warning(text, error, extra=extra)
-            await owned.shared.brokers.pause(0)
+        while queue.repairs and not owned.abandoned:
+            await repair_queued(owned)
 
     queue = owned.refold_queue
+    work = partial(beginning_again, owned, "A repair begins again: %r", repair_all)
     await whenever_wanted(
-        owned, queue.repairs_wanted, lambda: AGAIN_S if queue.repairs else None, repair_all
+        owned, queue.repairs_wanted, lambda: AGAIN_S if queue.repairs else None, work
     )
 
 

@@ -123,8 +123,10 @@ class World:
 
     def define(self, command: Command) -> None:
         """Apply a command as a worker does: at once, without looking at whom it concerns."""
-        outcome = self.apply(command)
-        self.owned.renewal.define(outcome.impact, self.definitions.offset - 1, self.now_ms)
+        impact, renewal = self.apply(command).impact, self.owned.renewal
+        if impact is not None:
+            renewal.define(impact, self.definitions.offset - 1, self.now_ms)
+        renewal.pass_over(self.definitions.offset, self.now_ms)
 
     def begin_anew(self, number: int) -> None:
         """End a subscription, and begin it anew."""

@@ -189,7 +189,7 @@ class Redefinition:
         yield from freeing(seen)
         yield from freeing(left)
 
-    def _asks_for_search(self, told: Sequence[Told]) -> bool:
+    def _asks_for_search(self, told: Sequence[WaitingDefinition]) -> bool:
         """Return whether names not kept one by one are to be searched for what was defined."""
         defining = {each.impact.organization_id for each in told if self._defines(each.impact)}
         if defining:
