@@ -201,10 +201,14 @@ class Definitions(Index):
 
     def was_ever_known(self, organization_id: str, external_id: str, code: str) -> bool:
         """Return whether events of a code and an external id ever count."""
-        if (organization_id, code) not in self.metric_index.holders:
+        if not self.had_metric(organization_id, code):
             return False
         named_ms = self.named_since_ms(organization_id, external_id)
         return min(named_ms, self.settings.implicit_since_ms) < NEVER_MS
+
+    def had_metric(self, organization_id: str, code: str) -> bool:
+        """Return whether a metric has the code, or ever had it."""
+        return (organization_id, code) in self.metric_index.holders
 
     def code_since_ms(self, organization_id: str, code: str) -> int:
         """Return when a metric first had the code; NEVER_MS: none ever had."""

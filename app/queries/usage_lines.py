@@ -358,6 +358,7 @@ def _cells(state: Partition, name: SubscriptionKey) -> int:
     return sum(
         len(layer.cells)
         for code in state.event_ranges.codes[name]
+        if state.definitions.had_metric(name[0], code)
         for span in state.views.route_of((*name, code)).spans
         for layer in span.layers.values()
     )

@@ -177,7 +177,9 @@ class Packing:
         return sum(map(self._packed.count, self._subscription_ids(name))) >= least
 
     def has_many(self, name: SubscriptionKey) -> bool:
-        """Return whether more cells of an external subscription are packed than a step unpacks."""
+        """Return whether more cells are packed than a step unpacks, or some beside many codes."""
+        if len(self._event_ranges.codes_of(name)) > STEP_ITEMS and self.is_packed(name):
+            return True
         return self.has_cells(name, STEP_ITEMS + 1)
 
     def pieces(self, name: SubscriptionKey) -> list[tuple[str, bytes | None]]:
@@ -242,9 +244,12 @@ class Packing:
         stamp = None if alone else self.stamp(name)
         routes: list[tuple[MeterKey, Route]] = []
         cells = yield from sorting(self.cells_in(pieces))
-        for code in tuple(self._event_ranges.codes_of(name)):
+        for number, code in enumerate(tuple(self._event_ranges.codes_of(name)), 1):
+            if number % STEP_ITEMS == 0:
+                yield
             meter_key = (*name, code)
-            if meter_key in self._routes.by_key:
+            # No cell is of a code that no metric ever had, and a producer may send very many.
+            if meter_key in self._routes.by_key or not self._definitions.had_metric(name[0], code):
                 continue
             route = self._compiled_as_it_stands(meter_key)
             for span in route.spans:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from app.bounds.turns import Steps, drained
+from app.bounds.turns import STEP_ITEMS, Steps, drained
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.cells.cell import Span
 from tables.partition.packing import OfSpans, Packing, Stamp, filling, sorting
@@ -84,8 +84,10 @@ class Views:
         view = self._kept.get(name)
         if view is None or not self._holds(name, view):
             view = yield from self._viewing(name)
-        for code in tuple(self._event_ranges.codes_of(name)):
-            if (code, True) not in view.routes:
+        for number, code in enumerate(tuple(self._event_ranges.codes_of(name)), 1):
+            if number % STEP_ITEMS == 0:
+                yield
+            if (code, True) not in view.routes and self._definitions.had_metric(name[0], code):
                 route = yield from self._making((*name, code), view, known=True)
                 view.routes.setdefault((code, True), route)
         if self._holds(name, view):

@@ -6846,6 +6846,14 @@ BUGS = (
         "test_all_meter_keys_are_gone_through_once_for_however_many_are_corrected",
     ),
     Bug(
+        "undefined-codes-routed-to-unpack-one-that-is",
+        "tables/partition/packing.py",
+        "in self._routes.by_key or not self._definitions.had_metric(name[0], code):",
+        "in self._routes.by_key:",
+        "tests/tables/partition/test_packing.py"
+        "::test_codes_that_no_metric_ever_had_cost_no_route[unpacked]",
+    ),
+    Bug(
         "preview-reads-all-that-there-is",
         "app/queries/preview.py",
         "job.start_offsets(await replay.since(job.appended_from_ms))",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice, pairwise
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,12 +13,15 @@ from msgspec.structs import replace
 
 from app.bounds.turns import STEP_ITEMS, batches, drained
 from app.definitions import commands
+from app.wire.arrivals import MeterKey
 from tables.cells.cell import Span
 from tables.changelogged.packed_rows import PackedCells, SomeRows
 from tables.closing.close import closing, settling
 from tables.closing.forgetting import Forgetting
 from tables.closing.schedule import Schedule
 from tables.partition.refold import Refold
+from tables.partition.route_table import RouteTable
+from tables.routing.route import Route
 from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import (
     ORG,
@@ -205,3 +209,28 @@ def test_whoever_works_by_steps_has_cells_unpacked_by_steps(
     steps, unpacked = work(live), Unpacked(monkeypatch)
     assert unpacked.most_at_once(steps) == STEP_ITEMS
     assert unpacked.cells == GROUPS
+
+
+@pytest.mark.parametrize("looks", ["unpacked", "shown"])
+def test_codes_that_no_metric_ever_had_cost_no_route(
+    looks: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A producer may send very many of them for a subscription that there is."""
+    live = Live(definitions_of(["sum"]))
+    live.define_all()
+    live.deliver([arrived("sum", 0, START_MS, START_MS, v="1")])
+    live.deliver([arrived(f"c{n}", n, START_MS, START_MS) for n in range(1, 3 * STEP_ITEMS)])
+    live.flush()
+    partition, packing = live.partition, live.partition.packing
+    packing.pack(NAME)
+    compiled, compiles = list[str](), RouteTable.compile
+
+    def counting(self: RouteTable, meter_key: MeterKey, *under: Any) -> Route:
+        compiled.append(meter_key[2])
+        return compiles(self, meter_key, *under)
+
+    monkeypatch.setattr(RouteTable, "compile", counting)
+    steps = packing.unpacking_all(NAME) if looks == "unpacked" else partition.views.making(NAME)
+    assert len(list(steps)) >= 3
+    assert compiled == ["sum"]
+    assert packing.is_packed(NAME) == (looks == "shown")
