@@ -89,10 +89,9 @@ class ChargeFold:
     def forgets(self) -> bool:
         """Whether records of a final period tell all of its cells; folds of one key agree on it.
 
-        What recurs is carried on, in one cell for all periods that are forgotten; paid in advance
-        it stays.
+        What recurs is carried on, in one cell for all periods that are forgotten.
         """
-        return self.prices and not (self.in_advance and self.metric.recurring)
+        return self.prices
 
     @property
     def gives_places(self) -> bool:

@@ -182,10 +182,13 @@ def _fold_into(
             cell, set_name, layer = None, None, span.layer_at(timestamp_ms)
             start_ms, end_ms = (0, -1) if layer is None else (layer.start_ms, layer.end_ms)
             if forgets and layer is not None and is_forgotten(layer):
-                # Of what recurs an event only adds to what is carried on, if anything is.
-                passes_over = recurring and is_over(span)
-                if not recurring:
+                # Of what recurs an event only adds to what is carried on, if anything is. What it
+                # bills at once is told with what its period began with.
+                if not recurring or (bills_at_once and layer.period is not None):
                     folded.displaced.add(route.meter_key)
+                    passes_over = False
+                else:
+                    passes_over = is_over(span)
             else:
                 passes_over = False
         if layer is None:

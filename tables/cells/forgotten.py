@@ -50,7 +50,12 @@ def remembered(span: Span, member: Member) -> Member:
 
 
 def last_period(span: Span) -> Period | None:
-    """Return the last period of a span; None: there is none, or others may come."""
+    """Return the last period of a span; None: there is none, or others may come.
+
+    Of a unique count that bills at once as well: what comes at any age asks for its members.
+    """
+    if span.fold.bills_at_once and span.fold.unique:
+        return None
     terms = span.timeline.terms
     ended_ms = terms[-1].subscription.usage_end_ms if terms else None
     end_ms = span.end_ms if ended_ms is None else min(span.end_ms, ended_ms)

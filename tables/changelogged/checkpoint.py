@@ -20,14 +20,16 @@ class OutputMark(NamedTuple):
     """Hash of its value."""
 
 
-_FORGETTING = 5
-FORGETTING_VERSION = 381 * _FORGETTING + FOLD_VERSION
+_FORGETTING_BEFORE = 5
+_FORGETTING = 1_911
+FORGETTING_VERSION = _FORGETTING + FOLD_VERSION
 """What a checkpoint says since cells were forgotten: an earlier program refuses to take it.
 
 Programs that never forgot cells of charges paid in advance divide it by 1,000, and those that
 never forgot cells that tell days by 500. Those that let no figures rest divide it by 250, and those
 that carry on what recurs when nothing is to come by 125. Those that keep cells of charges with
-presentation keys divide it by 25. They take the rest for the version.
+presentation keys divide it by 25, and those that keep what recurs and is paid in advance by 5. They
+take the rest for the version, as all do of what they wrote.
 """
 
 
@@ -97,7 +99,9 @@ class Checkpoint(msgspec.Struct, array_like=True, kw_only=True):
     @property
     def is_too_new(self) -> bool:
         """Whether a program of a later fold version wrote it."""
-        return self.fold_version % _FORGETTING > FOLD_VERSION
+        told = self.fold_version
+        version = told % _FORGETTING_BEFORE if told < _FORGETTING else told - _FORGETTING
+        return version > FOLD_VERSION
 
     @property
     def was_folded_anew(self) -> bool:

@@ -15,7 +15,7 @@ from app.meter.usage import ChargeInForce
 from app.numbers import plain
 from tables.breakdown_fold import charge_presented
 from tables.cells.cell import Cell, Layer, Span
-from tables.closing.billing import may_be_carried_on
+from tables.closing.billing import ends_unpublished, may_be_carried_on
 from tables.closing.presented import keeping_rows, keeps_rows
 from tables.daily_fold import charge_told
 from tables.entries_fold import asks, charge_named
@@ -53,7 +53,9 @@ def is_told(partition: Partition, span: Span, layer: Layer, period: Period) -> b
     telling = _telling(partition, span, period)
     if published is None or published.revision < 0 or telling is None:
         return False
-    subscription, charges, (charge, *_) = telling
+    subscription, charges, (charge, metric, *_) = telling
+    goes_without = may_be_carried_on(subscription, charge, period)
+    goes_without = goes_without or ends_unpublished(subscription, charge, metric, period)
 
     def tells(cell: Cell) -> bool:
         if not span.fold.prices:
@@ -66,8 +68,7 @@ def is_told(partition: Partition, span: Span, layer: Layer, period: Period) -> b
             return False
         if recurring:
             # It tells what all periods until then come to, without what came when it was over.
-            has_record = known is not None or may_be_carried_on(subscription, charge, period)
-            return cell.late is None and has_record
+            return cell.late is None and (known is not None or goes_without)
         precise = None if cell.state.precise is None else plain(cell.state.precise)
         if cell.late is None and (cell.state.digest, precise) == (told, amount):
             return True

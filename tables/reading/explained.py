@@ -81,7 +81,7 @@ class ExplainedPeriod:
             entry = self._known.cells.get(name)
         if has_forgotten(live, self._period):
             told = self._texts(live.emptied(), cell, OPEN_CUT_MS)
-            raw = self._texts(recomputed, cell, OPEN_CUT_MS)
+            raw = _as_billed(self._texts(recomputed, cell, OPEN_CUT_MS), entry)
             if entry is not None:
                 told = published_texts(entry)
             if not live.fold.metric.recurring and (entry is None or entry.shows_nothing):
@@ -96,10 +96,7 @@ class ExplainedPeriod:
             # Its charge may be one that ends without a record.
             shows = recomputed.figures(self._period, *cell, until_ms).shows
             return self._folded(live, recomputed, cell, None, OPEN_CUT_MS) if shows else None
-        raw = self._texts(recomputed, cell, until_ms)
-        if entry.prorated_units is None:
-            # A renewal is billed in full.
-            raw = replace(raw, prorated_units=None)
+        raw = _as_billed(self._texts(recomputed, cell, until_ms), entry)
         told = published_texts(entry)
         # A cell that is there no more has a record without events.
         gone = raw.units == "0.0" and not entry.events_count and not any(entry.digest)
@@ -125,6 +122,12 @@ class ExplainedPeriod:
         if billed:
             figures = figures.billed(in_advance=span.fold.in_advance)
         return figure_texts(figures)
+
+
+def _as_billed(raw: FigureTexts, entry: PublishedCell | None) -> FigureTexts:
+    """Return figures without a share if the record tells none: a renewal is billed in full."""
+    is_renewed = entry is not None and entry.prorated_units is None
+    return replace(raw, prorated_units=None) if is_renewed else raw
 
 
 def published_texts(entry: PublishedCell) -> FigureTexts:

@@ -18,6 +18,7 @@ from tests.laws.test_forgetting import (
     BY_KEYS,
     CODES,
     RECURRING,
+    RENEWED,
     SETTINGS,
     Forgetful,
     Keeping,
@@ -126,8 +127,10 @@ def play(
         (RECURRING, BY_DAY),
         (CODES, SETTINGS),
         (BY_KEYS, SETTINGS),
+        (RENEWED, SETTINGS),
+        (RENEWED, FEW_GROUPS),
     ],
-    ids=["recurring", "few groups", "days", "in arrears", "by keys"],
+    ids=["recurring", "few groups", "days", "in arrears", "by keys", "renewed", "few renewed"],
 )
 def test_the_same_is_published_and_told(
     codes: tuple[str, ...], settings: SettingsRecord, seed: int

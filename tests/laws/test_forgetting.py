@@ -21,6 +21,7 @@ from tests.laws.test_repairs import Log
 from tests.world.clock import DAY_MS, START_MS, WEEK_MS
 from tests.world.definitions import (
     ORG,
+    PREPAID,
     CommandAt,
     definitions_of,
     metric_body,
@@ -40,6 +41,8 @@ BY_KEYS = ("sum", "average", "latest", "filtered", "balance", "seats", "level", 
 """Charges whose usage is also shown by presentation keys; of some what recurs."""
 IN_ADVANCE = ("passes", "spent", "calls", "prepaid", "sum")
 """Charges paid in advance, of which one is grouped and one recurs; an amend may leave for a sum."""
+RENEWED = (*PREPAID, "sum")
+"""Charges paid in advance that recur; an amend may leave for a sum."""
 TOLD_PACKED = ("count", "sum", "max", "latest", "filtered", "unique", "calls", "passes")
 """Charges whose cells may go while they are packed."""
 SETTINGS = SettingsRecord(close_grid_s=60, revise_every_s=3600, late_window_s=86_400)
@@ -284,8 +287,8 @@ def charge_ids_of(definitions: Iterable[CommandAt]) -> dict[str, str]:
 @pytest.mark.parametrize(("settings", "seed"), PLAYED)
 @pytest.mark.parametrize(
     "codes",
-    [CODES, IN_ADVANCE, LISTED, BY_KEYS],
-    ids=["in arrears", "in advance", "listed", "by keys"],
+    [CODES, IN_ADVANCE, RENEWED, LISTED, BY_KEYS],
+    ids=["in arrears", "in advance", "renewed", "listed", "by keys"],
 )
 def test_the_same_is_published_and_told(
     codes: tuple[str, ...], settings: SettingsRecord, seed: int

@@ -56,15 +56,18 @@ METRICS |= {
     for name, each in AGGREGATIONS.items()
     if name not in {metric["aggregation_type"] for metric in METRICS.values()}
 }
-OTHERS = {
+OTHERS: dict[str, dict[str, Any]] = {
     "visitors": {"aggregation_type": "unique_count_agg", "field_name": "u"},
     "spent": {"aggregation_type": "sum_agg", "field_name": "v"},
     "calls": {"aggregation_type": "count_agg"},
     "fees": {"aggregation_type": "sum_agg", "field_name": "v"},
     "guests": {"aggregation_type": "unique_count_agg", "field_name": "u"},
+    "credits": {"aggregation_type": "sum_agg", "field_name": "v", "recurring": True},
+    "licences": {"aggregation_type": "unique_count_agg", "field_name": "u", "recurring": True},
+    "desks": {"aggregation_type": "unique_count_agg", "field_name": "u", "recurring": True},
 }
 """Metrics beside those that simulations choose of: these keep the scripts of their seeds."""
-PRORATED = ("balance", "seats")
+PRORATED = ("balance", "seats", "credits", "desks")
 PRESENTED = {
     "sum": ("u", "g"),
     "balance": ("u",),
@@ -89,9 +92,13 @@ PRICES: dict[str, tuple[str, dict[str, Any]]] = {
     "guests": ("percentage", {"free_units_per_total_aggregation": "1"}),
 }
 """Models and properties of charges that ask for single events."""
-GROUPED = ("sum", "unique", "passes", "fees")
+GROUPED = ("sum", "unique", "passes", "fees", "desks")
 """Charges grouped by `g`."""
-IN_ADVANCE = ("prepaid", "passes", "spent", "calls")
+ASKED = ("licences", "desks")
+"""Unique counts whose members are asked for at any age, by what would bill at once."""
+PREPAID = ("prepaid", "credits", *ASKED)
+"""Charges whose events are billed when they come, and that recur."""
+IN_ADVANCE = ("passes", "spent", "calls", *PREPAID)
 """Charges whose events are billed when they come."""
 
 

@@ -18,6 +18,7 @@ from tables.changelogged.checkpoint import FORGETTING_VERSION
 from tables.changelogged.published import PublishedTable
 from tables.changelogged.published_key import cut_in
 from tables.changelogged.published_period import PublishedCell
+from tables.charge import ChargeFold
 from tables.reading.tracing import verdict
 from tables.reading.usage import current_usage
 from tests.tables.closing.test_forgetting import NAME, SETTINGS, pass_until
@@ -31,7 +32,7 @@ from tests.world.regrouped import answered, merged
 from tests.world.verified import differences
 
 PLAIN = ("count", "sum", "max", "latest", "average", "filtered", "unique", "calls", "passes")
-RECURRING = ("balance", "seats", "heads", "level")
+RECURRING = ("balance", "seats", "heads", "level", "prepaid", "licences")
 CARRIED = 2
 """Of what recurs there is what lies before, by the charge and by its rows."""
 
@@ -126,15 +127,6 @@ def test_cells_that_tell_days_of_rows_go_however_many_weeks_there_were(
     assert kept[0] == kept[1] == kept[2]
 
 
-def test_rows_of_what_is_paid_in_advance_and_recurs_go_without_its_cells() -> None:
-    one = shown(3, "prepaid")
-    before, cells = rows_of(one), left_of(one)[0]
-    assert one.forget(NAME)
-    assert rows_of(one) == before
-    assert all(before)
-    assert left_of(one)[0] == cells - 2 * 3 + 2, "of each week two rows, and those carried on"
-
-
 def test_rows_that_an_earlier_program_left_to_their_cells_are_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -152,12 +144,15 @@ def test_rows_that_an_earlier_program_left_to_their_cells_are_kept(
     assert sum(bool(rows) for rows in before) == 3
     with monkeypatch.context() as earlier:
         earlier.setattr(BreakdownFold, "forgets", property(lambda fold: False))
+        in_arrears = property(lambda fold: fold.prices and not fold.in_advance)
+        earlier.setattr(ChargeFold, "forgets", in_arrears)
         assert one.forget(NAME)
         assert left_of(one)[0] == cells - 3 + 1
     one.restart()
     assert one.forget(NAME)
     assert rows_of(one) == before
-    assert left_of(one)[0] == cells - 3 + 1 - 2 * 3 + 2
+    assert left_of(one)[0] == 1 + 1 + 2, "of each charge a cell, and of one two rows"
+    assert differences(one) == []
 
 
 @pytest.mark.parametrize("code", ["sum", "balance"])
