@@ -65,6 +65,12 @@ def closing_cold_begun_anew(times: int) -> Spent:
     return world.spent([partial(close, number) for number in range(TIMES)])
 
 
+def begun_anew_at_rest(times: int) -> Spent:
+    """End one that rests and ended and began anew so often, and begin it anew."""
+    world = _long_begun_anew(times)
+    return world.spent([partial(world.begin_anew, number) for number in range(TIMES)])
+
+
 def next_cut_begun_anew(times: int) -> Spent:
     """Say when the next cut is of one that rests and ended and began anew so often."""
     world = _long_begun_anew(times)

@@ -409,6 +409,7 @@ ROWS = tuple(
             Row("history, each looked at", "subscriptions", SUBSCRIPTIONS, history_swept),
             Row("subscription created", "subscriptions", SUBSCRIPTIONS, subscription_created),
             Row("ended and begun anew", "times before", ALWAYS, past.defined_begun_anew),
+            Row("… at rest, and looked at", "times before", ALWAYS, past.begun_anew_at_rest),
             Row("created and touched", "charges of its plan", CHARGES, created_and_touched),
             Row("created with 10 events waiting", "events", EVENTS, created_with_events),
             Row("subscription changed", "events", EVENTS, subscription_changed),

@@ -161,7 +161,14 @@ class Packing:
 
     def is_packed(self, name: SubscriptionKey) -> bool:
         """Return whether the cells of an external subscription are packed, and its routes gone."""
-        return bool(self._packed) and any(i in self._packed for i in self._subscription_ids(name))
+        if not self._packed:
+            return False
+        subscriptions = self._definitions.subscription_index
+        if name in subscriptions.over_ms:
+            # Of many nearly always one of the last has some.
+            newest = subscriptions.by_external_id.ids(name, newest_first=True)
+            return any(i in self._packed for i in chain(newest, (subscription_id(*name),)))
+        return any(i in self._packed for i in self._subscription_ids(name))
 
     def few_cells(self, identity: str, most: int) -> list[PackedHere] | None:
         """Return the packed cells of a subscription, which stay packed.

@@ -17,6 +17,7 @@ from tables.partition.route_table import RouteTable
 from tables.partition.staleness import Staleness
 from tables.partition.standing import Standing
 from tables.partition.tables import Carried, Tables
+from tables.partition.timelines import Timelines
 
 log = logging.getLogger(__name__)
 
@@ -192,7 +193,7 @@ class Redirection:
             return False
         compiled, until_ms = self._routes.compile, self._standing.shown_until_ms
         # Once for all codes.
-        old, new = (self._timelines.of(name, at_ms) for at_ms in (before_ms, until_ms))
+        old, new = self._compared(name, before_ms)
         passed = 0
         for meter_key, event_ranges in meter_keys.items():
             was = compiled(meter_key, before_ms, history_ms, old)
@@ -205,6 +206,28 @@ class Redirection:
                 passed = 0
                 yield A_STEP
         return True
+
+    def _compared(
+        self, name: SubscriptionKey, before_ms: int | None
+    ) -> tuple[Timelines, Timelines]:
+        """Return timelines under old and new definitions, without some that lead all alike.
+
+        What all of whose periods were fixed before the new ones hangs on settings, history and
+        alerts alone.
+        """
+        definitions, until_ms = self._definitions, self._standing.shown_until_ms
+        timelines, settled_ms = self._timelines, max(definitions.settings.changes, default=-1)
+        if (
+            before_ms is None
+            or settled_ms > before_ms
+            or definitions.history.records
+            or definitions.alerts.has_any(name)
+        ):
+            return timelines.of(name, before_ms), timelines.of(name, until_ms)
+        return (
+            timelines.not_fixed(name, before_ms, before_ms),
+            timelines.not_fixed(name, before_ms, until_ms),
+        )
 
     def _redirecting(
         self,

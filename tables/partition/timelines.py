@@ -121,6 +121,20 @@ class TimelineTable:
             self._latest = (name, offset), first, latest
         return latest
 
+    def not_fixed(self, name: SubscriptionKey, at_ms: int, until_ms: int | None) -> Timelines:
+        """Return timelines as `of` does, without those of many that were fixed by a time.
+
+        No definition of later changes any period of theirs.
+        """
+        index = self._definitions.subscription_index
+        if name not in index.over_ms:
+            return self.of(name, until_ms)
+        due_ms, _ = longest_waits_ms(self._definitions, name)
+        first = index.over_by(name, at_ms - due_ms)
+        if not first:
+            return self.of(name, until_ms)
+        return self._timelines_of(index.later_of(name, first), [], until_ms)
+
     def _ending_after(self, name: SubscriptionKey, from_ms: int, until_ms: int) -> Timelines:
         """Return those that may have a period that ends after an instant and starts until another.
 

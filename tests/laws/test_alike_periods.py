@@ -181,12 +181,15 @@ class Anew(Life):
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_who_ended_and_began_anew_is_routed_as_if_all_were_looked_at_again(seed: int) -> None:
+def test_who_ended_and_began_anew_is_routed_as_if_all_were_looked_at_again(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.definitions.indexes.subscriptions._FEW", 1)
     life = Anew(seed)
     definitions, name = life.log.definitions, CALLS[:2]
     kept = Partition(0, definitions, EventIndex())
     for _ in range(16):
-        before = kept.routes.compile(CALLS)
+        before, before_ms = kept.routes.compile(CALLS), life.log.now_ms
         life.log.now_ms += int(30 * DAY_MS * life.choose.random())
         outcome = life.log.append(life.change())
         if isinstance(outcome, Applied) and outcome.impact is not None:
@@ -203,6 +206,14 @@ def test_who_ended_and_began_anew_is_routed_as_if_all_were_looked_at_again(seed:
             of_all = before._shape(*reach, {}) == theirs._shape(*reach, {})
             alike = before.leads_like(ours, *reach)
             assert alike == of_all if seed % 2 else alike >= of_all
+            # Who is compared at rest, without those that were fixed.
+            pair = kept.redirection._compared(name, before_ms)
+            untils_ms = before_ms, None
+            was, now = (
+                kept.routes.compile(CALLS, until_ms, timelines=timelines)
+                for until_ms, timelines in zip(untils_ms, pair, strict=True)
+            )
+            assert was.leads_like(now, *reach) == alike
 
 
 def _spans_of(route: Route) -> list[tuple[object, ...]]:
