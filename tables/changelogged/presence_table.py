@@ -198,13 +198,23 @@ class EventRangesTable:
 
         None: one that was yielded for another code. What comes meanwhile is not among them.
         """
+        for number in self._numbers_of(organization_id):
+            yield None if number is None else self.codes.item(number)
+
+    def names_of(self, organization_id: str) -> Iterator[SubscriptionKey | None]:
+        """Yield external subscriptions of an organization, as `items_of` does."""
+        rows, name_in = self.codes.rows, self.codes.name_in
+        for number in self._numbers_of(organization_id):
+            yield None if number is None else name_in(rows[number])
+
+    def _numbers_of(self, organization_id: str) -> Iterator[int | None]:
         by_code, seen = self._names.get(organization_id, {}).values(), set[int]()
         for number in chain(*[islice(numbers, len(numbers)) for numbers in by_code]):
             if number in seen:
                 yield None
             else:
                 seen.add(number)
-                yield self.codes.item(number)
+                yield number
 
     def rows_of(self, organization_id: str, most: int) -> tuple[bytes, Iterator[list[bytes]]]:
         """Return `NamedRows.rows_of` the external subscriptions of an organization that has events.

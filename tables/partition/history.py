@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Container, Generator, Iterable, Iterator
-from itertools import chain
 
 from app.bounds.turns import freeing
 from app.definitions.model import HistoryRecord
@@ -141,19 +140,31 @@ class History:
 
     def _announcing(self, records: Iterable[HistoryRecord]) -> Iterator[None]:
         """Expect the revision cuts of what history records concern."""
+        done_ms, cuts = self._checkpoint.cut_ms, self._cuts
+        by_organization: dict[str, list[tuple[HistoryRecord, dict[Timeline, set[int]]]]] = {}
         for record in records:
-            at_ms, done_ms = record.append_time_ms, self._checkpoint.cut_ms
-            if max(self._cuts.revisions_after(at_ms)) <= done_ms:
-                continue
-            known, others = self._event_ranges.codes, list(self._timelines.names())
-            told: dict[Timeline, set[int]] = {}
-            for name in chain(known, (name for name in others if name not in known)):
+            if max(cuts.revisions_after(record.append_time_ms)) > done_ms:
+                by_organization.setdefault(record.organization_id, []).append((record, {}))
+        for organization_id, own in by_organization.items():
+            for name in self._waiting_of(organization_id):
                 yield None
-                if name[0] != record.organization_id:
+                if name is None:
                     continue
-                for cut_ms in self._shown_at(record, name, told):
-                    if cut_ms > done_ms:
-                        self._cuts.expect(name, cut_ms)
+                for record, told in own:
+                    for cut_ms in self._shown_at(record, name, told):
+                        if cut_ms > done_ms:
+                            cuts.expect(name, cut_ms)
+                    yield None
+
+    def _waiting_of(self, organization_id: str) -> Iterator[SubscriptionKey | None]:
+        """Yield whoever of an organization waits for cuts of history records: at hand, or known.
+
+        None: one that was yielded before. Who comes meanwhile is not among them.
+        """
+        at_hand = dict.fromkeys(self._timelines.names_of(organization_id))
+        yield from at_hand
+        for name in self._event_ranges.names_of(organization_id):
+            yield None if name in at_hand else name
 
     def _shown_at(
         self, record: HistoryRecord, name: SubscriptionKey, told: dict[Timeline, set[int]]

@@ -38,6 +38,8 @@ class TimelineTable:
         self._at_hand = at_hand
         self._made: dict[SubscriptionKey, tuple[int, Timelines]] = {}
         """By name: (value of `_outdated` when they were made, timelines)."""
+        self._names: dict[str, dict[SubscriptionKey, None]] = {}
+        """By organization: whose timelines `_made` has."""
         self._running: dict[SubscriptionKey, Left] = {}
         """By name, of whoever has several: those with a period due after a cut."""
         self._open: dict[SubscriptionKey, Left] = {}
@@ -77,8 +79,7 @@ class TimelineTable:
             return []
         timelines = self._timelines_of(subscriptions, before, until_ms, stands=stands)
         if until_ms is None:
-            self._made[name] = self._outdated, timelines
-            self._told.discard(name)
+            self.lend(name, timelines)
             self._at_hand.note(name)
         else:
             self._stood = (name, until_ms, self._definitions.offset), timelines
@@ -262,6 +263,7 @@ class TimelineTable:
         """Take over timelines that were made elsewhere, under the same definitions."""
         self._made[name] = self._outdated, timelines
         self._told.discard(name)
+        self._names.setdefault(name[0], {})[name] = None
 
     def period_at(
         self, name: SubscriptionKey, timestamp_ms: int, until_ms: int | None = None
@@ -297,9 +299,9 @@ class TimelineTable:
             for period in timeline.within(timestamp_ms, append_time_ms)
         )
 
-    def names(self) -> Iterable[SubscriptionKey]:
-        """Return the external subscriptions that have timelines at hand."""
-        return self._made
+    def names_of(self, organization_id: str) -> Iterable[SubscriptionKey]:
+        """Return the external subscriptions of an organization that have timelines at hand."""
+        return self._names.get(organization_id, ())
 
     def has(self, name: SubscriptionKey) -> bool:
         """Return whether the timelines of an external subscription are at hand."""
@@ -319,7 +321,11 @@ class TimelineTable:
 
     def forget(self, name: SubscriptionKey) -> None:
         """Drop the timelines of an external subscription; the next look-up makes them again."""
-        self._made.pop(name, None)
+        if self._made.pop(name, None) is not None:
+            names = self._names[name[0]]
+            del names[name]
+            if not names:
+                del self._names[name[0]]
         self._told.discard(name)
         self._running.pop(name, None)
         self._open.pop(name, None)

@@ -154,7 +154,7 @@ def test_cells_that_no_event_touches_are_packed() -> None:
     assert partition.event_ranges.codes.count_awake == 1
     assert not warm_after(IDLE_MS + GRAIN_MS)
     assert partition.event_ranges.codes.count_awake == 0
-    assert not any(partition.timelines.names())
+    assert not any(partition.timelines.names_of(ORG))
     assert not cooling.has_work
     partition.packing.unpack(NAME)
     assert warm_after(IDLE_MS // 2)
@@ -194,7 +194,7 @@ def test_whatever_is_at_hand_cools_once_it_is_idle(data: st.DataObject) -> None:
     for _ in live.partition.packing.pack_later():
         pass
     assert not live.partition.routes.by_key
-    assert not any(live.partition.timelines.names())
+    assert not any(live.partition.timelines.names_of(ORG))
     live.partition.checkpoint.append_time_ms += IDLE_MS + 2 * GRAIN_MS
     drained(cooling.cooling(1 << 30))
     assert not cooling.has_work
@@ -282,11 +282,11 @@ def test_a_look_installs_nothing_that_stays() -> None:
     partition.packing.pack(NAME)
     drained(current_usage_steps(partition, NAME, START_MS))
     assert not partition.routes.by_key
-    assert any(partition.timelines.names())
+    assert any(partition.timelines.names_of(ORG))
     partition.checkpoint.append_time_ms = START_MS + IDLE_MS + GRAIN_MS
     cooling = Cooling(partition)
     drained(cooling.cooling(1 << 20))
-    assert not any(partition.timelines.names())
+    assert not any(partition.timelines.names_of(ORG))
     assert not cooling.has_work
 
 

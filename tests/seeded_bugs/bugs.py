@@ -6364,6 +6364,14 @@ BUGS = (
         "tests/tables/partition/test_rewritten.py::test_who_has_other_charges_is_looked_at[True]",
     ),
     Bug(
+        "history-records-shown-of-who-has-events-alone",
+        "tables/partition/history.py",
+        "        yield from at_hand\n",
+        "",
+        "tests/tables/partition/test_history.py"
+        "::test_who_is_at_hand_waits_for_the_cut_of_a_record_without_an_event",
+    ),
+    Bug(
         "cuts-of-a-history-record-as-of-the-first-who-rests",
         "tables/partition/history.py",
         "if shared is not None and shared in told:\n            return told[shared]",

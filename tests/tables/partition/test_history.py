@@ -80,3 +80,41 @@ def test_the_names_that_were_looked_at_are_freed_by_steps(
         )
         taken.append(len(list(steps)))
     assert taken[1] - taken[0] >= 9
+
+
+def test_a_record_looks_at_nobody_of_other_organizations() -> None:
+    looked_at: list[int] = []
+    for others in (0, 50):
+        live, at_ms = Live(definitions_of(["count"])), START_MS + HOUR_MS
+        live.define_all()
+        live.deliver([arrived("count", 0, START_MS)])
+        for number in range(others):
+            organization_id, sent = f"other-{number}", arrived("count", number + 1, START_MS)
+            event = replace(sent.event, organization_id=organization_id)
+            live.append(START_MS, commands.upsert_customer(organization_id, {"external_id": "c"}))
+            live.deliver([replace(sent, event=event, organization_id=organization_id)])
+        assert len(live.partition.event_ranges.codes) == others + 1
+        (metric,) = live.definitions.metrics(ORG)
+        for _ in range(2):
+            record = commands.apply_history(
+                ORG, metric_ids=[metric.id], from_ms=START_MS, to_ms=START_MS + WEEK_MS
+            )
+            apply(live.definitions, record.encode(), at_ms, live.definitions.offset)
+        looked_at.append(len(list(entering_history(live.partition))))
+    assert looked_at[0] == looked_at[1]
+
+
+def test_who_is_at_hand_waits_for_the_cut_of_a_record_without_an_event() -> None:
+    live, at_ms = Live(definitions_of(["count"])), START_MS + 5 * WEEK_MS + 1
+    live.define_all()
+    live.partition.timelines.of(NAME)
+    assert [*live.partition.timelines.names_of(ORG)] == [NAME]
+    (metric,) = live.definitions.metrics(ORG)
+    record = commands.apply_history(
+        ORG, metric_ids=[metric.id], from_ms=START_MS, to_ms=START_MS + WEEK_MS
+    )
+    apply(live.definitions, record.encode(), at_ms, live.definitions.offset)
+    assert not [each for each in entering_history(live.partition) if each is not None]
+    assert live.partition.cuts.late.of(NAME)
+    live.partition.timelines.forget(NAME)
+    assert not [*live.partition.timelines.names_of(ORG)]
