@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 from uuid import uuid4
 
+from app.bounds.discards import Discarded, Discards
 from app.ledger.blocks import (
     Block,
     LedgerFile,
@@ -77,7 +78,9 @@ class Checkpoint(Protocol):
 class LedgerRoom:
     """What the ledgers of one worker may take of its memory and its local disk."""
 
-    def __init__(self, directory: Path, disk_bytes: int):
+    def __init__(self, directory: Path, disk_bytes: int, discards: Discards | None = None):
+        """Take what is told of files that are of no use."""
+        self.discards = discards or Discards()
         self.directory = directory
         self.disk_bytes = disk_bytes
         self.memory_bytes = self.ledgers = 0
@@ -371,8 +374,11 @@ class Ledger:
             return None
 
     def _lose_damaged(self, path: Path, error: LedgerDamaged) -> None:
-        log.warning("Read from Kafka, as the ledger is damaged: %s", error)
-        for file in [file for file in self._files if file.path == path]:
+        lost = [file for file in self._files if file.path == path]
+        if lost:
+            # Others may have read it at the same time.
+            self._room.discards.tell("ledger", self._number, Discarded("damaged", str(error)))
+        for file in lost:
             self._lose(file)
 
     def _lose(self, file: LedgerFile) -> None:
@@ -395,7 +401,8 @@ class Ledger:
             if newest is None or await self._is_of_log(newest):
                 self._files += found
             else:
-                log.warning("The ledger in %s is of another log", self._directory)
+                why = Discarded("another", str(self._directory))
+                self._room.discards.tell("ledger", self._number, why)
                 for file in found:
                     self._lose(file)
             self._is_loaded = True

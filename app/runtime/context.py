@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from app.bounds.discards import Discards
 from app.bounds.turns import Turns
 from app.bounds.work_done import Operation
 from app.clock import Clock
@@ -139,6 +140,8 @@ class WorkerContext:
     """The turns of the worker's event loop."""
     rebuilds: Counter[Rebuilt] = field(default_factory=Counter)
     """Rebuilds since the start, by the torn or lost part: partition, index, members, published."""
+    discards: Discards = field(default_factory=Discards)
+    """Local state that was discarded since the start."""
     unsent_bytes: int = 0
     """Size of all flushes that are packed and not committed."""
     flush_pace: FlushPace = field(default_factory=FlushPace)
@@ -148,7 +151,9 @@ class WorkerContext:
 
     def __post_init__(self) -> None:
         settings = self.settings
-        self.ledger_room = LedgerRoom(settings.directory_of("ledger"), settings.ledger_bytes)
+        self.ledger_room = LedgerRoom(
+            settings.directory_of("ledger"), settings.ledger_bytes, self.discards
+        )
 
     partitions_at_hand: int = 0
     """Among how many partitions memory is divided; 0: not known yet."""

@@ -115,7 +115,9 @@ class Engine:
             settings, self.progress, seal, lambda: self.owned, self._tell_again
         )
         self.shared = self._shared(url, turns, members)
-        self.daily_additions = DailyAdditions(settings, self.offsets, turns, self.tally.work)
+        self.daily_additions = DailyAdditions(
+            settings, self.offsets, turns, self.tally.work, self.shared.discards
+        )
         self.brokers.seconds = self.shared.tally.kafka_seconds
         self.scans = Scans(self.shared.turns)
         self.refolder = Refolder(settings.refold_share, self._lags)

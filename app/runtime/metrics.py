@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
+from itertools import product
 from platform import python_version
 from typing import Any, get_args
 
@@ -17,6 +18,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from app.billing_periods.timezones import tzdata_version
+from app.bounds.discards import DiscardReason, LocalState
 from app.bounds.work_done import Operation, TouchedKind
 from app.definitions.model import FOLD_VERSION, ClosingReason
 from app.kafka.brokers import REASONS
@@ -333,6 +335,14 @@ class EngineCollector(Collector):
             engine.shared.rebuilds,
             get_args(Rebuilt),
         )
+        discarded = CounterMetricFamily(
+            "meter_local_state_discarded",
+            "Files of partitions that were of no use and are made again from their logs.",
+            labels=["what", "reason"],
+        )
+        for what, reason in product(get_args(LocalState), get_args(DiscardReason)):
+            discarded.add_metric([what, reason], engine.shared.discards.counts[what, reason])
+        yield discarded
 
     def _verified(self) -> Iterator[Metric]:
         tally = self._engine.status.verified

@@ -8,13 +8,15 @@ altered is noticed by the hash of each piece.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 import xxhash
+
+from app.bounds.discards import Discarded, DiscardReason, tell_nobody
 
 PeriodKey = tuple[str, int]
 """(subscription id, period start ms)"""
@@ -45,9 +47,19 @@ StandsT = TypeVar("StandsT")
 class PieceStore(Generic[StandsT]):
     """The file of one partition. One thread at a time."""
 
-    def __init__(self, path: Path, identity: str, stands: type[StandsT]):
-        """Open what is there; `identity` says whose it is, and of another one it is discarded."""
+    def __init__(
+        self,
+        path: Path,
+        identity: str,
+        stands: type[StandsT],
+        tell: Callable[[Discarded], None] = tell_nobody,
+    ):
+        """Open what is there; `identity` says whose it is, and of another one it is discarded.
+
+        `tell` is called whenever it is discarded as it is not what it should be.
+        """
         self._path = path
+        self._tell = tell
         self._type = stands
         self._identity = f"{identity} {_machine_start()}"
         self.disk_error: str | None = None
@@ -56,9 +68,12 @@ class PieceStore(Generic[StandsT]):
         self._lost = False
         self.stands: StandsT | None = None
         """None: it has nothing."""
+        self._refused = Discarded("unfinished", "it has no first commit")
+        """Why what was there when it was opened is of no use, if so it is."""
         if path.exists():
             self._open()
             if self.stands is None:
+                tell(self._refused)
                 self._remove()
 
     def find(self, name: PeriodKey) -> bytes | None:
@@ -75,8 +90,7 @@ class PieceStore(Generic[StandsT]):
         signed: bytes = found[0]
         piece = signed[_HASH_BYTES:]
         if signed[:_HASH_BYTES] != _hash(name, piece):
-            self._lose()
-            raise PiecesLost(f"{self._path} has other bytes than were written to it")
+            raise self._lose("damaged", f"{self._path} has other bytes than were written to it")
         return piece
 
     def reach(self) -> tuple[int, int] | None:
@@ -100,8 +114,7 @@ class PieceStore(Generic[StandsT]):
         try:
             row: tuple[Any, ...] | None = self._db.execute(query, about).fetchone()
         except sqlite3.Error as error:
-            self._lose()
-            raise PiecesLost(f"{self._path}: {error}") from error
+            raise self._lose(_reason_of(error), f"{self._path}: {error}") from error
         return row
 
     @property
@@ -149,9 +162,11 @@ class PieceStore(Generic[StandsT]):
         self._remove()
         self._lost = False
 
-    def _lose(self) -> None:
+    def _lose(self, reason: DiscardReason, text: str) -> PiecesLost:
         self._lost = True
         self._remove()
+        self._tell(Discarded(reason, text))
+        return PiecesLost(text)
 
     def _remove(self) -> None:
         self._disconnect()
@@ -187,15 +202,23 @@ class PieceStore(Generic[StandsT]):
         except (sqlite3.Error, OSError, msgspec.MsgspecError) as error:
             self._disconnect()
             self.disk_error = str(error)
+            self._refused = Discarded(_reason_of(error), str(error))
         else:
             self.stands = stands
 
     def _known(self, packed: bytes) -> StandsT | None:
         """Return how far it is; None: it is somebody else's, or of another program."""
-        *whose, stands = _decode(packed)
-        if whose != [_FORMAT, self._identity]:
-            return None
-        return msgspec.convert(stands, self._type)
+        version, identity, stands = _decode(packed)
+        if version != _FORMAT:
+            self._refused = Discarded("version", f"it has format {version}, not {_FORMAT}")
+        elif identity != self._identity:
+            # The last word of an identity tells the start of the machine.
+            same = identity.rsplit(" ", 1)[0] == self._identity.rsplit(" ", 1)[0]
+            text = f"it belongs to {identity!r}, not {self._identity!r}"
+            self._refused = Discarded("machine" if same else "another", text)
+        else:
+            return msgspec.convert(stands, self._type)
+        return None
 
     def _fail(self, error: sqlite3.Error) -> None:
         self.disk_error = str(error)
@@ -212,6 +235,11 @@ def _machine_start() -> str:
         return _BOOT_ID.read_text().strip()
     except OSError:
         return ""
+
+
+def _reason_of(error: Exception) -> DiscardReason:
+    is_disk = isinstance(error, OSError | sqlite3.OperationalError)
+    return "unreadable" if is_disk else "damaged"
 
 
 def _hash(name: PeriodKey, piece: bytes) -> bytes:

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import xxhash
 
+from app.bounds.discards import Discarded, DiscardReason
 from tables.event_index.merge import FileSegmentWriter
 from tables.event_index.rows import ROW, ROW_BYTES, DamagedSegmentError, Ids, ids_of
 from tables.event_index.segments import (
@@ -45,6 +46,14 @@ class _SignedManifest(msgspec.Struct, frozen=True):
     manifest: msgspec.Raw
 
 
+class _NotOurs(DamagedSegmentError):
+    """A directory is whole, but not what is needed."""
+
+    def __init__(self, reason: DiscardReason, text: str) -> None:
+        super().__init__(text)
+        self.reason: DiscardReason = reason
+
+
 class SegmentDirectory:
     """The files of one event index: which segments count, and a check that they are whole."""
 
@@ -55,7 +64,7 @@ class SegmentDirectory:
         self._next_number = 0
         path.mkdir(parents=True, exist_ok=True)
 
-    def open(self) -> tuple[list[Segment], str | None]:
+    def open(self) -> tuple[list[Segment], Discarded | None]:
         """Return the segments, oldest first, and why the directory was discarded if it was."""
         segments: list[Segment] = []
         try:
@@ -66,7 +75,7 @@ class SegmentDirectory:
             for segment in segments:
                 segment.close()
             self.discard()
-            return [], str(error)
+            return [], Discarded(_reason_of(error), str(error))
         if manifest is not None:
             self._next_number = manifest.next_number
         self._remove_all_but(segments)
@@ -110,12 +119,14 @@ class SegmentDirectory:
             raise DamagedSegmentError("the manifest of the event index is damaged")
         manifest = msgspec.json.decode(signed.manifest, type=_Manifest)
         if manifest.format_version != FORMAT_VERSION:
-            raise DamagedSegmentError(
-                f"the event index has format {manifest.format_version}, not {FORMAT_VERSION}"
+            raise _NotOurs(
+                "version",
+                f"the event index has format {manifest.format_version}, not {FORMAT_VERSION}",
             )
         if manifest.identity != self._identity:
-            raise DamagedSegmentError(
-                f"the event index belongs to {manifest.identity!r}, not {self._identity!r}"
+            raise _NotOurs(
+                "another",
+                f"the event index belongs to {manifest.identity!r}, not {self._identity!r}",
             )
         return manifest
 
@@ -160,6 +171,12 @@ class SegmentDirectory:
             ours = path.suffix in (ROWS_SUFFIX, FILTER_SUFFIX, ".tmp")
             if ours and path.name not in kept:
                 path.unlink()
+
+
+def _reason_of(error: Exception) -> DiscardReason:
+    if isinstance(error, _NotOurs):
+        return error.reason
+    return "unreadable" if isinstance(error, OSError) else "damaged"
 
 
 def _read_exactly(descriptor: int, size: int) -> bytes:

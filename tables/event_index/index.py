@@ -13,12 +13,13 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
+from app.bounds.discards import Discarded, tell_nobody
 from app.kernel import Head
 from tables.event_index.directory import SegmentDirectory
 from tables.event_index.entries import Entry, pack_entries, unpack_entry
@@ -67,8 +68,9 @@ class EventIndex:
         memory_bytes: int = 256 * 1024 * 1024,
         identity: str = "",
         head_rows: int | None = None,
+        tell: Callable[[Discarded], None] = tell_nobody,
     ) -> None:
-        """Open what `directory` holds.
+        """Open what `directory` holds; `tell` is called if that is discarded.
 
         `identity` says whose index it is (cluster, topic prefix, partition): a directory of
         another one is discarded. `head_rows` follows from `memory_bytes`, this index's share.
@@ -85,7 +87,9 @@ class EventIndex:
         self.disk_error: OSError | None = None
         """Why local disk took nothing when it was tried last; what it lacks stays in memory."""
         if self._directory is not None:
-            self._segments, _ = self._directory.open()
+            self._segments, discarded = self._directory.open()
+            if discarded is not None:
+                tell(discarded)
             self._flushed = self._last_mark()
             self._warm_filters(self._memory_bytes)
         self._log = LOG_START

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 
 import xxhash
 
+from app.bounds.discards import Discarded, DiscardReason, tell_nobody
 from app.bounds.turns import STEP_ITEMS, Steps
 from tables.event_index.entries import Entry, pack_entries
 from tables.event_index.index import EventIndex, LogDiffers
@@ -79,11 +80,16 @@ class RowLog:
         *,
         memory_bytes: int = MEMORY_BYTES,
         identity: str = "",
+        tell: Callable[[Discarded], None] = tell_nobody,
     ) -> None:
-        """Open what `directory` holds; of another `identity` it is discarded."""
+        """Open what `directory` holds; `tell` is called if it is discarded.
+
+        So it is of another `identity`.
+        """
         self._directory = directory
+        self._tell_discarded = tell
         index = None if directory is None else directory / "index"
-        self.index = EventIndex(index, memory_bytes=memory_bytes, identity=identity)
+        self.index = EventIndex(index, memory_bytes=memory_bytes, identity=identity, tell=tell)
         self._file: _File | None = None
         self._file_error: str | None = None
         self._memory_bytes = memory_bytes
@@ -155,16 +161,17 @@ class RowLog:
             try:
                 row = b"" if self._file is None else self._file.read(at, length)
             except OSError as error:
-                raise self._lost(str(error)) from error
+                raise self._lost("unreadable", str(error)) from error
         if _hash(row) != entry.body_hash:
-            raise self._lost("it has other bytes than were written to it")
+            raise self._lost("damaged", "it has other bytes than were written to it")
         return row
 
-    def _lost(self, why: str) -> RowsLost:
+    def _lost(self, reason: DiscardReason, why: str) -> RowsLost:
         """Discard all of it; whoever opens it again begins anew."""
         error = RowsLost(f"{self._directory}: {why}")
         if self._directory is not None:
             rmtree(self._directory, ignore_errors=True)
+        self._tell_discarded(Discarded(reason, str(error)))
         self._tell_lost(error)
         return error
 

@@ -107,6 +107,13 @@ METRICS: Table = {
     "meter_rebalances": ("counter", {}),
     "meter_restore_seconds": ("histogram", {"from": "changelog raw parked"}),
     "meter_rebuilds": ("counter", {"what": "partition index figures members published"}),
+    "meter_local_state_discarded": (
+        "counter",
+        {
+            "what": "days figures index ledger published",
+            "reason": "damaged unreadable unfinished version machine another",
+        },
+    ),
     "meter_set_aside": ("gauge", {"code": re.compile("[a-z_]+")}),
     "meter_parked_subscriptions": ("gauge", {}),
     "meter_corrections": ("gauge", {"partition": PARTITION}),

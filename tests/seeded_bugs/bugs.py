@@ -4116,6 +4116,13 @@ BUGS = (
         "::test_a_start_without_local_disk_looks_there_for_what_came_again_alone",
     ),
     Bug(
+        "local-disk-discarded-and-nobody-told",
+        "tables/event_index/index.py",
+        "            if discarded is not None:\n",
+        "            if False:\n",
+        "tests/app/runtime/restoring/test_discards.py::test_local_disk_that_is_of_no_use_is_told",
+    ),
+    Bug(
         "published-figures-of-a-failed-write-forgotten",
         "tables/changelogged/published.py",
         "store.commit(self._taken):\n            self._pieces.clear()",

@@ -9,10 +9,11 @@ from shutil import rmtree
 
 import pytest
 
+from app.bounds.discards import Discarded, Discards, LocalState
 from app.definitions.model import SettingsRecord
 from app.kafka.topics import FIGURES_CHANGELOG
 from app.runtime.progress import ProgressTable
-from app.runtime.restoring import index_log, restore
+from app.runtime.restoring import restore
 from tables.changelogged import instants
 from tables.event_index.row_log import FILE_NAME, RowLog
 from tests.simulation import play as playing
@@ -136,7 +137,7 @@ def test_a_file_of_figures_that_is_not_what_it_was_is_made_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str
 ) -> None:
     """When it is opened, or when what is altered is looked at."""
-    said: list[str] = []
+    told: list[tuple[LocalState, Discarded]] = []
     (steps, before), then = (billed(6), 0), [HOUR, *canceled(0), *canceled(5)]
 
     def damage(player: Player) -> None:
@@ -152,10 +153,13 @@ def test_a_file_of_figures_that_is_not_what_it_was_is_made_again(
         if how != "altered":
             killed(player)
 
-    monkeypatch.setattr(index_log.log, "warning", lambda text, *_, **__: said.append(text))
+    monkeypatch.setattr(Discards, "tell", lambda _, what, number, why: told.append((what, why)))
     outcome = play(steps, damage, then, tmp_path)
     assert outcome.check() == []
     assert before >= 6
+    # What the index has yet to put on local disk is read of the log from its start anyway.
+    expected = [("figures", "damaged")] if how == "altered" else []
+    assert [(what, why.reason) for what, why in told] == expected
 
 
 def test_chains_that_rest_go_on_where_they_were(

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import struct
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from typing import Final
+from typing import Final, Literal
 
+from app.bounds.discards import Discarded
 from app.bounds.work_done import WorkDone
 from app.kafka.log_readers import LogRecord, read_tail
 from app.kafka.names import TopicPartition
 from app.kafka.reading import Reading
 from app.kafka.topics import FIGURES_CHANGELOG, INDEX_CHANGELOG
-from app.runtime.context import Rebuilt, WorkerContext
+from app.runtime.context import WorkerContext
 from app.runtime.restoring.rebuild import open_figures, open_index
 from app.runtime.topics.changelogs import PLACE_HEADER
 from app.settings import Settings
@@ -22,8 +22,6 @@ from tables.changelogged.checkpoint import Checkpoint
 from tables.event_index.index import EventIndex, LogDiffers
 from tables.event_index.log import LOG_START, RECORD_BYTES, LogPlace
 from tables.event_index.row_log import RowLog
-
-log = logging.getLogger(__name__)
 
 LOADED_BYTES: Final = 1 << 16
 """Bytes of figures that are loaded in one step, in some 2 ms."""
@@ -69,7 +67,7 @@ async def restored_figures(number: int, shared: WorkerContext, checkpoint: Check
 
 async def _loaded(
     shared: WorkerContext,
-    what: Rebuilt,
+    what: Literal["index", "figures"],
     tp: TopicPartition,
     load: Callable[[], Awaitable[None]],
     begin_anew: Callable[[], object],
@@ -84,7 +82,7 @@ async def _loaded(
     except LogDiffers as differs:
         # Brokers lost what was flushed last, and another worker went on from before it.
         shared.rebuilds[what] += 1
-        log.warning("%s: %s; it is made again", tp, differs)
+        shared.discards.tell(what, tp.partition, Discarded("another", str(differs)))
         begin_anew()
         await load()
 

@@ -6,6 +6,7 @@ What it published stays published, as far as usage-records has it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from shutil import rmtree
 from typing import NamedTuple
@@ -223,13 +224,15 @@ async def evaluations_of(
 def open_index(number: int, shared: WorkerContext, begun: int) -> EventIndex:
     """Open the index on local disk, unless it was begun before its log was emptied last."""
     directory, identity = _disk_of("index", number, shared.settings, begun)
-    return EventIndex(directory, memory_bytes=shared.index_bytes, identity=identity)
+    tell = partial(shared.discards.tell, "index", number)
+    return EventIndex(directory, memory_bytes=shared.index_bytes, identity=identity, tell=tell)
 
 
 def open_figures(number: int, shared: WorkerContext, begun: int) -> RowLog:
     """Open what rests of figures on local disk, unless its log was emptied since."""
     directory, identity = _disk_of("figures", number, shared.settings, begun)
-    return RowLog(directory, memory_bytes=shared.figures_bytes, identity=identity)
+    tell = partial(shared.discards.tell, "figures", number)
+    return RowLog(directory, memory_bytes=shared.figures_bytes, identity=identity, tell=tell)
 
 
 def _disk_of(name: str, number: int, settings: Settings, begun: int) -> tuple[Path, str]:
@@ -241,7 +244,8 @@ def published_store(number: int, shared: WorkerContext) -> PieceStore[Stands]:
     """Open what local disk has of what a partition has published."""
     settings = shared.settings
     path = settings.directory_of("published") / f"{number}.db"
-    return PieceStore(path, f"{settings.topic_prefix}/{number}", Stands)
+    tell = partial(shared.discards.tell, "published", number)
+    return PieceStore(path, f"{settings.topic_prefix}/{number}", Stands, tell)
 
 
 def _directory(settings: Settings, name: str, number: int) -> Path:

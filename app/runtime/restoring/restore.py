@@ -14,6 +14,7 @@ from itertools import chain
 
 import msgspec
 
+from app.bounds.discards import Discarded
 from app.bounds.turns import Steps, Work, in_steps
 from app.definitions.model import FOLD_VERSION
 from app.definitions.outcome import Impact
@@ -277,7 +278,8 @@ async def _published(
     """
     settings, expected = shared.settings, checkpoint.published_sum
     if kept.began is not None and expected != kept.sum:
-        # It is another log, or of a flush that the brokers have lost.
+        why = Discarded("another", "its log, or a flush that the brokers have lost")
+        shared.discards.tell("published", number, why)
         store.discard()
         kept = await _load_published(number, shared, store)
     torn, mark = expected not in (None, kept.sum), checkpoint.output

@@ -9,10 +9,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from typing import Final, Protocol
 
 import msgspec
 
+from app.bounds.discards import Discarded, Discards
 from app.bounds.turns import Turns, Work, batches
 from app.bounds.work_done import WorkDone
 from app.kafka.log_readers import LogRecord, RecordsDeleted, scan_many
@@ -43,8 +45,11 @@ class _Logs(Protocol):
 class DailyAdditions:
     """Reads on what partitions that are here have added by days."""
 
-    def __init__(self, settings: Settings, logs: _Logs, turns: Turns, work: WorkDone):
+    def __init__(
+        self, settings: Settings, logs: _Logs, turns: Turns, work: WorkDone, discards: Discards
+    ):
         self._settings = settings
+        self._discards = discards
         self._logs = logs
         self._turns = turns
         self._work = work
@@ -79,7 +84,8 @@ class DailyAdditions:
     def _open(self, number: int) -> AddedDays:
         path = self._settings.directory_of("days") / f"{number}.db"
         identity = f"{self._settings.topic_prefix}/{number}"
-        return AddedDays(PieceStore(path, identity, OutputMark))
+        tell = partial(self._discards.tell, "days", number)
+        return AddedDays(PieceStore(path, identity, OutputMark, tell))
 
     async def _read_on(self, found: Mapping[int, AddedDays]) -> None:
         topic = self._settings.topic(USAGE_DAILY)
@@ -96,8 +102,8 @@ class DailyAdditions:
         ranges = {tp: (_from(by_tp[tp].newest, starts[tp], ends[tp]), ends[tp]) for tp in grown}
         others = await self._reading(by_tp, ranges)
         for tp in others:
-            text = "%s is another log than that of the days of partition %s: they are read anew"
-            log.warning(text, tp.topic, tp.partition)
+            why = Discarded("another", f"{tp.topic} is another log")
+            self._discards.tell("days", tp.partition, why)
             by_tp[tp].discard()
         if others:
             await self._reading(by_tp, {tp: (starts[tp], ends[tp]) for tp in others})

@@ -236,6 +236,7 @@ async def test_the_ledger_of_another_log_is_not_believed(world: World) -> None:
         world.forwarded(NAMES[1], "calls")
     world.restart()
     assert await world.check(NAMES) == 0
+    assert world.room.discards.counts == {("ledger", "another"): 1}
 
 
 async def test_one_that_was_folded_anew_begins_anew(world: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sqlite3
 import tracemalloc
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.bounds.discards import Discarded, DiscardReason, tell_nobody
 from app.bounds.turns import STEP_ITEMS, drained
 from tables.changelogged.checksum import ChangelogSum
 from tables.changelogged.piece_store import PeriodKey, PiecesLost, PieceStore
@@ -30,8 +32,12 @@ def cell(revision: int, cut_ms: int) -> PublishedCell:
     return PublishedCell(revision, "1.0", None, "1.0", None, 1, bytes(range(16)), cut_ms)
 
 
-def store_in(directory: Path, identity: str = "meter/0") -> PieceStore[Stands]:
-    return PieceStore(directory / "published" / "0.db", identity, Stands)
+def store_in(
+    directory: Path,
+    identity: str = "meter/0",
+    tell: Callable[[Discarded], None] = tell_nobody,
+) -> PieceStore[Stands]:
+    return PieceStore(directory / "published" / "0.db", identity, Stands, tell)
 
 
 def flush(table: PublishedTable, changelog: list[tuple[bytes, bytes | None]]) -> None:
@@ -366,12 +372,17 @@ def alter(directory: Path, statement: str, *values: Any) -> None:
 )
 def test_what_the_disk_has_altered_is_noticed(tmp_path: Path, statement: str) -> None:
     """Nothing is found after that until a start makes it again: it would be published anew."""
-    store = one_on_disk(tmp_path)
+    one_on_disk(tmp_path).close()
+    told: list[Discarded] = []
+    store = store_in(tmp_path, tell=told.append)
     alter(tmp_path, statement)
     name = ("s", 1 if "start_ms" in statement else 0)
     for _ in range(2):
         with pytest.raises(PiecesLost):
             store.find(name)
+    # What a text is in place of bytes, SQLite does not give.
+    reason = "unreadable" if "||" in statement else "damaged"
+    assert [why.reason for why in told] == [reason]
     assert not store.write([(("s", 9), b"piece")])
     again = store_in(tmp_path)
     assert again.stands is None
@@ -385,12 +396,24 @@ def test_what_is_closed_finds_nothing_instead_of_none(tmp_path: Path) -> None:
         store.find(("s", 0))
 
 
-@pytest.mark.parametrize("what", ["identity", "garbage", "machine", "format"])
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("identity", "another"),
+        ("garbage", "damaged"),
+        ("machine", "machine"),
+        ("format", "version"),
+        ("half", "unfinished"),
+    ],
+)
 def test_a_file_of_another_is_discarded(
-    tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, what: str, reason: DiscardReason, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And somebody is told why."""
     one_on_disk(tmp_path).close()
-    kept = store_in(tmp_path)
+    told: list[Discarded] = []
+    kept = store_in(tmp_path, tell=told.append)
+    assert not told
     assert kept.stands == Stands(5, kept.stands.sum if kept.stands else ChangelogSum())
     kept.close()
     if what == "garbage":
@@ -399,7 +422,10 @@ def test_a_file_of_another_is_discarded(
         monkeypatch.setattr("tables.changelogged.piece_store._machine_start", lambda: "later")
     elif what == "format":
         monkeypatch.setattr("tables.changelogged.piece_store._FORMAT", 1)
-    other = store_in(tmp_path, "meter/1" if what == "identity" else "meter/0")
+    elif what == "half":
+        alter(tmp_path, "DELETE FROM stands")
+    other = store_in(tmp_path, "meter/1" if what == "identity" else "meter/0", told.append)
+    assert [why.reason for why in told] == [reason]
     assert other.stands is None
     assert other.find(("s", 0)) is None
     assert other.write([(("s", 0), b"piece")])

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from aiokafka.admin import NewTopic
 
+from app.bounds.discards import Discards
 from app.bounds.turns import Steps, Turns
 from app.bounds.work_done import WorkDone
 from app.kafka.names import TopicPartition
@@ -57,7 +58,10 @@ class World:
     def restart(self) -> None:
         """Begin anew, with what local disk has."""
         self.work = WorkDone()
-        self.additions = DailyAdditions(self.settings, self.offsets, Turns(), self.work)
+        self.discards = Discards()
+        self.additions = DailyAdditions(
+            self.settings, self.offsets, Turns(), self.work, self.discards
+        )
 
     async def make_topic(self) -> None:
         async with admin_client(self.settings) as admin:
@@ -137,6 +141,7 @@ async def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
         await world.publish(0, [record(number, "2.0") for number in range(anew)])
     world.restart()
     assert await world.units() == [2 * anew, 0]
+    assert world.discards.counts == {("days", "another"): 1}
 
 
 async def test_what_is_no_daily_record_is_passed_over(
