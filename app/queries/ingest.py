@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from app.definitions.judging import Judging
@@ -29,6 +30,7 @@ from app.wire.encode import as_event, record_value
 from app.wire.identity import event_id, same_body
 from app.wire.keys import message_key
 from app.wire.refusals import RefusalCode
+from tables.event_index.entries import Entry
 
 VERDICT_TIMEOUT_S = 0.5
 REPORT_POLL_S = 0.05
@@ -50,18 +52,28 @@ class Ingest:
         self, organization_id: str, events: Sequence[IncomingEvent]
     ) -> list[Duplicate | Refused | None]:
         """Say what `append` would refuse of events at home here."""
-        return [await self._check_one(organization_id, event) for event in events]
+        return await self._objections(organization_id, events)
 
-    async def _check_one(
-        self, organization_id: str, incoming: IncomingEvent
-    ) -> Duplicate | Refused | None:
-        external_id = incoming.external_subscription_id
-        owned = self._routing.at_home(organization_id, external_id)
-        return await self._repeats(owned, organization_id, incoming)
+    async def _objections(
+        self, organization_id: str, events: Sequence[IncomingEvent]
+    ) -> list[Duplicate | Refused | None]:
+        """Return what is against each event; those of a partition are looked up together."""
+        by_home = defaultdict[int, list[int]](list)
+        for place, event in enumerate(events):
+            home = self._engine.homes.of(organization_id, event.external_subscription_id)
+            by_home[home].append(place)
+        found: list[Duplicate | Refused | None] = [None] * len(events)
+        for places in by_home.values():
+            some = [events[place] for place in places]
+            owned = self._routing.at_home(organization_id, some[0].external_subscription_id)
+            entries = _entries(owned, organization_id, some)
+            for place, event, entry in zip(places, some, entries, strict=True):
+                found[place] = await self._repeats(entry, organization_id, event)
+        return found
 
     async def _repeats(
         self,
-        owned: OwnedPartition,
+        entry: Entry | None,
         organization_id: str,
         incoming: IncomingEvent,
         position: RawPosition | None = None,
@@ -69,12 +81,9 @@ class Ingest:
     ) -> Duplicate | None:
         """Return what an event repeats; None: nothing, or it is itself the one that counts.
 
-        `position`: where it was appended, as the element of that `index`; None: it was not.
+        `entry`: of its id. `position`: where it was appended, as the element of that `index`; None:
+        it was not.
         """
-        identity = event_id(
-            organization_id, incoming.external_subscription_id, incoming.transaction_id
-        )
-        entry = owned.state.index.find(identity)
         if entry is None:
             return None
         place = entry[1:4]
@@ -91,10 +100,11 @@ class Ingest:
         """Check, append as one record, wait for the fold's verdicts."""
         engine = self._engine
         homes = [engine.homes.of(organization_id, e.external_subscription_id) for e in events]
-        objections: list[Duplicate | Refused | None] = [
-            await self._check_one(organization_id, event) if home in engine.owned else None
-            for event, home in zip(events, homes, strict=True)
-        ]
+        here = [i for i, home in enumerate(homes) if home in engine.owned]
+        objections: list[Duplicate | Refused | None] = [None] * len(events)
+        found = await self._objections(organization_id, [events[i] for i in here])
+        for i, objection in zip(here, found, strict=True):
+            objections[i] = objection
         if any(objections) and not partial:
             return [objection or NotAppended() for objection in objections]
         kept = [i for i, objection in enumerate(objections) if objection is None]
@@ -107,9 +117,33 @@ class Ingest:
         position = RawPosition(homes[first], sent.offset, sent.timestamp)
         folded = await self._raw_folded(homes[first], sent.offset, VERDICT_TIMEOUT_S)
         verdicts: list[Verdict] = [o or Pending(position) for o in objections]
-        for index, i in enumerate(kept):
-            if folded and homes[i] == homes[first]:
-                verdicts[i] = await self._verdict(organization_id, events[i], position, index)
+        owned = engine.owned.get(homes[first]) if folded else None
+        if owned is not None:
+            told = {index: i for index, i in enumerate(kept) if homes[i] == homes[first]}
+            elements = {index: events[i] for index, i in told.items()}
+            found_there = await self._verdicts(owned, organization_id, elements, position)
+            for i, verdict in zip(told.values(), found_there, strict=True):
+                verdicts[i] = verdict
+        return verdicts
+
+    async def _verdicts(
+        self,
+        owned: OwnedPartition,
+        organization_id: str,
+        elements: Mapping[int, IncomingEvent],
+        position: RawPosition,
+    ) -> list[Verdict]:
+        """Return what the fold made of elements, by index, of a record that it has folded."""
+        verdicts: list[Verdict] = []
+        entries = _entries(owned, organization_id, [*elements.values()])
+        for (index, incoming), entry in zip(elements.items(), entries, strict=True):
+            known = owned.verdicts.get((position.offset, index))
+            if known is not None and known.code != RefusalCode.CONFLICTING_DUPLICATE:
+                verdicts.append(Refused(known.code, known.message, position))
+                continue
+            # By the index: the fold judges what repeats another event with the next flush only.
+            repeats = await self._repeats(entry, organization_id, incoming, position, index)
+            verdicts.append(repeats or Accepted(position))
         return verdicts
 
     async def correct(
@@ -139,20 +173,6 @@ class Ingest:
         for each in arrivals_of(value, (), self._engine.clock.now_ms(), owned.number, 0, judging):
             if isinstance(each, CorrectionArrival) and await reads_beyond_retention(owned, each):
                 raise BeyondRetention("events that the correction needs are deleted")
-
-    async def _verdict(
-        self, organization_id: str, incoming: IncomingEvent, position: RawPosition, index: int
-    ) -> Verdict:
-        """Return what the fold made of an element of a record that it has folded."""
-        owned = self._engine.owned.get(position.partition)
-        if owned is None:
-            return Pending(position)
-        verdict = owned.verdicts.get((position.offset, index))
-        if verdict is not None and verdict.code != RefusalCode.CONFLICTING_DUPLICATE:
-            return Refused(verdict.code, verdict.message, position)
-        # By the index: the fold judges what repeats another event with the next flush only.
-        repeats = await self._repeats(owned, organization_id, incoming, position, index)
-        return repeats or Accepted(position)
 
     async def wait_for(
         self,
@@ -198,3 +218,14 @@ class Ingest:
         except TimeoutError:
             return False
         return True
+
+
+def _entries(
+    owned: OwnedPartition, organization_id: str, events: Sequence[IncomingEvent]
+) -> list[Entry | None]:
+    """Return what a partition's index has of the ids of events."""
+    ids = [
+        event_id(organization_id, event.external_subscription_id, event.transaction_id)
+        for event in events
+    ]
+    return owned.state.index.find_many(ids)

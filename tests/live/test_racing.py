@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from app.queries import ingest
+from app.runtime.partition.owned import OwnedPartition
+from tables.event_index.entries import Entry
 from tests.world.live.api import Api
 
 pytestmark = pytest.mark.servers
@@ -56,3 +58,29 @@ async def test_of_many_batches_with_one_id_one_is_taken_whole(api: Api) -> None:
     # One whose first element lost has its other one taken, or nothing of it.
     assert all(status in (200, 422) for status, _ in answers)
     assert any(each.startswith("own-") for each in taken)
+
+
+async def test_events_of_a_batch_are_looked_up_together(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once before they are appended, and once when they are folded: by themselves that is 160."""
+    looked_up: list[int] = []
+    entries_of = ingest._entries
+
+    def counted(owned: OwnedPartition, *events: Any) -> list[Entry | None]:
+        looked_up.append(len(events[-1]))
+        return entries_of(owned, *events)
+
+    monkeypatch.setattr(ingest, "_entries", counted)
+    events = [event(f"together-{n}", n=n) for n in range(80)]
+    status, _ = await api.call("POST", "/events/batch", {"events": events})
+    assert (status, looked_up) == (200, [80, 80])
+    looked_up.clear()
+    # Each that repeats another is told, of those of the batch and of those that came before.
+    wrong = [event("new"), *events[:2], event("new", n=1), event("other")]
+    status, answer = await api.call("POST", "/events/batch", {"events": wrong})
+    assert (status, list(answer["error_details"])) == (422, ["1", "2", "3"])
+    assert looked_up == [4]
+    status, answer = await api.call("POST", "/events/batch?partial=true", {"events": wrong})
+    assert [each["transaction_id"] for each in answer["events"]] == ["new", "other"]
+    assert (status, list(answer["error_details"])) == (200, ["1", "2", "3"])

@@ -8149,9 +8149,23 @@ BUGS = (
     Bug(
         "race-of-one-id-not-told",
         "app/queries/ingest.py",
-        "        return repeats or Accepted(position)\n",
-        "        return Accepted(position)\n",
+        "verdicts.append(repeats or Accepted(position))",
+        "verdicts.append(Accepted(position))",
         "tests/live/test_racing.py::test_of_many_bodies_under_one_id_one_is_taken",
+    ),
+    Bug(
+        "events-of-a-batch-checked-twice",
+        "app/api/events/event_batch.py",
+        "if dry_run or remote or (batch.problems and not partial):",
+        "if True:",
+        "tests/live/test_racing.py::test_events_of_a_batch_are_looked_up_together",
+    ),
+    Bug(
+        "wrong-events-of-a-batch-told-in-part",
+        "app/api/events/event_batch.py",
+        "if dry_run or remote or (batch.problems and not partial):",
+        "if dry_run or remote:",
+        "tests/live/test_racing.py::test_events_of_a_batch_are_looked_up_together",
     ),
     Bug(
         "event-that-counts-told-as-its-own-repetition",

@@ -115,12 +115,22 @@ class Router:
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
         self.endpoints = tuple(endpoints)
+        self._found = {
+            (each.method, each.path): self._tried(each.method, each.path)
+            for each in self.endpoints
+            if not each.path_parameters
+        }
+        """What is found for paths that hold no parameter: most requests are to one of these."""
 
     def find(self, method: str, raw_path: str) -> tuple[Endpoint, dict[str, str]]:
         """Return the endpoint and its path parameters.
 
         Raises 404, or 405 when only the method is wrong.
         """
+        endpoint, parameters = self._found.get((method, raw_path)) or self._tried(method, raw_path)
+        return endpoint, dict(parameters)
+
+    def _tried(self, method: str, raw_path: str) -> tuple[Endpoint, dict[str, str]]:
         path = raw_path.rstrip("/") or "/"
         if _NOT_A_METERS.fullmatch(path):
             raise not_found("resource")

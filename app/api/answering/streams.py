@@ -7,8 +7,9 @@ is written, and never all in memory.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
+from types import GeneratorType
 from typing import Any
 
 import msgspec
@@ -32,36 +33,50 @@ log = logging.getLogger(__name__)
 
 def pieces(value: Any) -> Iterator[bytes]:
     """Yield the text of a value; of its lists so many items at a step."""
-    if isinstance(value, Generator):
+    if _is_lazy(value):
+        yield from _pieces_of(value)
+    else:
+        yield encode(value)
+
+
+def _pieces_of(lazy: Any) -> Iterator[bytes]:
+    """Yield the text of a value with parts that are long, or not made yet."""
+    if isinstance(lazy, dict):
+        opening, plain = b"{", dict[Any, Any]()
+        for key, item in lazy.items():
+            if not _is_lazy(item):
+                # What is plain is written together: a piece costs as much as some fields do.
+                plain[key] = item
+                continue
+            if plain:
+                yield opening + encode(plain)[1:-1]
+                opening, plain = b",", {}
+            yield opening + encode(key) + b":"
+            yield from _pieces_of(item)
+            opening = b","
+        yield (opening + encode(plain)[1:] if plain else b"}")
+    elif isinstance(lazy, GeneratorType):
         opening = b"["
-        for item in value:
+        for item in lazy:
             yield opening
             yield from pieces(item)
             opening = b","
         yield b"[]" if opening == b"[" else b"]"
-    elif isinstance(value, dict) and _is_lazy(value):
-        opening = b"{"
-        for key, item in value.items():
-            yield opening + encode(key) + b":"
-            yield from pieces(item)
-            opening = b","
-        yield b"}"
-    elif isinstance(value, (list, tuple)) and len(value) > STEP_ITEMS:
+    else:
         opening = b"["
-        for start in range(0, len(value), STEP_ITEMS):
-            yield opening + encode(value[start : start + STEP_ITEMS])[1:-1]
+        for start in range(0, len(lazy), STEP_ITEMS):
+            yield opening + encode(lazy[start : start + STEP_ITEMS])[1:-1]
             opening = b","
         yield b"]"
-    else:
-        yield encode(value)
 
 
 def _is_lazy(value: object) -> bool:
     """Return True if a part of the value is long, or is made only when it is written."""
     if isinstance(value, dict):
         return any(map(_is_lazy, value.values()))
-    long = isinstance(value, (list, tuple)) and len(value) > STEP_ITEMS
-    return long or isinstance(value, Generator)
+    if isinstance(value, (list, tuple)):
+        return len(value) > STEP_ITEMS
+    return isinstance(value, GeneratorType)
 
 
 async def parts(turns: Turns, work: Work, value: Any) -> AsyncGenerator[bytes, None]:

@@ -79,7 +79,10 @@ async def create(call: Call) -> Any:
     remote = set(owners.values()) - {None}
     if remote and len(set(owners.values())) == 1:
         return await forward(call, next(iter(remote)) or "")
-    await _check(call, batch, owners)
+    # What is appended here is checked before that: only others have to be asked beside it, and what
+    # is wrong with this one has to be told with what is wrong with that one.
+    if dry_run or remote or (batch.problems and not partial):
+        await _check(call, batch, owners)
     batch.stop_if(bool(batch.problems) and not (partial and batch.standing()))
     if dry_run:
         return {"events": []}

@@ -34,6 +34,17 @@ async def test_streamed_text_is_that_of_the_whole_value(count: int) -> None:
     assert b"".join(made) == at_once
 
 
+def test_what_is_plain_is_one_piece() -> None:
+    """Each costs as much as some fields do, and most charges have two dozen plain ones."""
+    plain = {name: {"of": [name] * 3} for name in "abcdef"}
+    value = {**plain, "charges": ({**plain, "n": n} for n in range(3)), **plain, "z": [plain]}
+    made = list(pieces(value))
+    assert b"".join(made) == msgspec.json.encode(
+        {**plain, "charges": [{**plain, "n": n} for n in range(3)], "z": [plain]}
+    )
+    assert len(made) <= 10
+
+
 async def test_parts_are_bounded() -> None:
     value = {"items": ({"text": "x" * 500} for _ in range(2_000))}
     made = [part async for part in parts(Turns(), Work("request"), value)]

@@ -360,7 +360,9 @@ async def test_who_posts_an_event_is_not_told_the_verdict_on_one_of_another_part
             precise_total_amount_cents=None,
         )
         place = RawPosition(0, offset, AT_MS)
-        return await gateway.ingest._verdict(twice[0].organization_id, incoming, place, 0)
+        elements, organization_id = {0: incoming}, twice[0].organization_id
+        (verdict,) = await gateway.ingest._verdicts(owned, organization_id, elements, place)
+        return verdict
 
     assert isinstance(await told(7), Accepted)
     assert isinstance(await told(8), Duplicate)
