@@ -486,11 +486,12 @@ def aim_first(route: Route, timestamp_ms: int, members: Members) -> bool:
     (span,) = route.spans
     fold = span.fold
     parts = fold.parts or fold.take_parts()
-    if parts.reading is None or not parts.plain or span.watched_ms == NEVER_MS:
+    if parts.reading is None or not parts.plain:
+        return False
+    if span.watch is not None and span.watched_ms == NEVER_MS:
         return False
     layer = span.layer_at(timestamp_ms)
-    period = None if layer is None else layer.period
-    if layer is None or period is None or layer is not span.current:
+    if layer is None or (period := layer.period) is None or layer is not span.current:
         return False
     if span.forgotten_ms >= 0 and is_forgotten(layer):
         return False

@@ -100,9 +100,18 @@ class PeriodGrid:
         opening_month0 = (self.anchor.month - 1) // self.months * self.months
         return date(self.anchor.year, opening_month0 + 1, 1)
 
+    @cached_property
+    def _found(self) -> list[int]:
+        """Number, start and end of the period that was found last: most ask for the same one."""
+        return [0, 0, 0]
+
     def index_at(self, at_ms: int) -> int:
         """Return the number of the period that holds this instant (ms)."""
-        return _index_at(self.origin, self.months, self.timezone, at_ms)
+        k, start_ms, end_ms = self._found
+        if not start_ms <= at_ms < end_ms:
+            k = _index_at(self.origin, self.months, self.timezone, at_ms)
+            self._found[:] = k, self.start_ms(k), self.start_ms(k + 1)
+        return k
 
     def start_ms(self, k: int) -> int:
         """Return the first instant of period `k`."""

@@ -153,12 +153,6 @@ class _Common:
         begun = bisect_right(self.since_ms, created_ms)
         if not begun:
             return None
-        if begun == len(self.since_ms):
-            # As of most: nothing changed since.
-            plan, organization, settings = self.parts[-1]
-            if plan is None:
-                return None
-            return [_terms(created_ms, one, own, plan, organization, settings)]
         alike = self.alike(begun, one.billing_time, one.subscription_at_ms, own)
         if alike not in self._told:
             keep(self._told, alike, self._terms_since(begun, one, own), _MOST_SHARED)
@@ -262,7 +256,8 @@ class CommonTerms:
         timeline, shift_ms = found
         created_ms, started_ms = life.created_ms, life.started_ms
         since_ms = own_since_ms(created_ms, started_ms)
-        return Shared(timeline, since_ms, max(created_ms, started_ms), started_ms, shift_ms)
+        began_ms = max(created_ms, started_ms)
+        return _new(Shared, (timeline, since_ms, began_ms, started_ms, shift_ms))
 
     def next_due(self, name: CodeKey, done_ms: int) -> int | None:
         """Return when a period of an external id is due first after a cut; None: ask its own."""

@@ -27,6 +27,11 @@ def record_hash(key: bytes, value: bytes) -> int:
     return _xxh3(value, _xxh3(key) & 0x7FFFFFFF)
 
 
+def record_hashes(rows: Iterable[tuple[bytes, bytes]]) -> list[int]:
+    """Return what `record_hash` does of each of many records."""
+    return [_xxh3(value, _xxh3(key) & 0x7FFFFFFF) for key, value in rows]
+
+
 class ChangelogSum(NamedTuple):
     """Count and hash sum of the newest value of every key; deleted keys are left out."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from types import MappingProxyType
@@ -58,7 +59,7 @@ class EventRangesTable:
         self.rest_names = RestNames()
         """Names that may have events noted in it."""
         self.codes = RestingRanges()
-        self._names: dict[str, dict[str, array[int]]] = {}
+        self._names: dict[str, dict[str, array[int]]] = defaultdict(_numbers_by_code)
         """Numbers of external subscriptions with events, by organization and code."""
         self.sum = ChangelogSum()
         """Sum of the changelog records that were loaded or taken."""
@@ -107,7 +108,7 @@ class EventRangesTable:
     def _kept(self, name: SubscriptionKey, code: str, is_counted: bool) -> EventRanges:
         """Return the entry of a name that is kept one by one, made at its first event."""
         codes = self.codes.awake(name)
-        entry = codes.find(code)
+        entry = codes.find(code) if code in codes.kept else None
         if entry is None:
             entry = EventRanges(first_ms=self.begins_ms, written=False)
             self._keep(codes, code, is_counted).put(code, entry)
@@ -155,11 +156,7 @@ class EventRangesTable:
     def _keep(self, codes: Codes, code: str, is_counted: bool = False) -> Codes:
         """Return the codes of an external subscription, one of which is new."""
         name = codes.name
-        by_code = self._names.setdefault(name[0], {})
-        numbers = by_code.get(code)
-        if numbers is None:
-            numbers = by_code[code] = array("I")
-        numbers.append(codes.number)
+        self._names[name[0]][code].append(codes.number)
         if not (is_counted or self._is_defined(name, code)):
             self.undefined.add((*name, code))
         return codes
@@ -315,3 +312,11 @@ class EventRangesTable:
     def loaded(self) -> None:
         """Keep what was taken over as bytes, now that it is all there."""
         self.codes.rest_all()
+
+
+def _numbers_by_code() -> dict[str, array[int]]:
+    return defaultdict(_no_numbers)
+
+
+def _no_numbers() -> array[int]:
+    return array("I")

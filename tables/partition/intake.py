@@ -180,8 +180,12 @@ class Intake:
     def aimed(self, runs: Iterable[Run], members: Members) -> dict[MeterKey, Route]:
         """Aim the routes that no event has taken at the cells of the first; return them."""
         found: dict[MeterKey, Route] = {}
+        by_key, told_of = self._routes.by_key, self._routes.told_of
         for meter_key, run in runs:
-            route = self._packing.route_of(meter_key)
+            route = by_key.get(meter_key)
+            # Who weighed them has compiled it.
+            if route is None or route.made_at != told_of:
+                route = self._packing.route_of(meter_key)
             if route.event_ranges is not None or len(route.timelines) != 1:
                 continue
             # Whatever the route was compiled under, the newest terms say what is too late.

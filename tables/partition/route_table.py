@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from operator import itemgetter
 
 from app.definitions.model import Charge, HistoryRecord, Metric, Plan, Subscription
 from app.definitions.outcome import Impact
@@ -27,7 +26,7 @@ from tables.partition.timelines import Timelines, TimelineTable
 from tables.routing.implicit import ImplicitPlan
 from tables.routing.lifetime import lifetime_spans
 from tables.routing.period_charges import PeriodCharges, covering
-from tables.routing.plan import ChargeFolds, SpanPlan, Under, plan_spans
+from tables.routing.plan import NOW, ChargeFolds, SpanPlan, Under, plan_spans
 from tables.routing.route import Route
 
 RESTS = -2
@@ -42,8 +41,6 @@ UNIQUE_AS_MANY = 4
 
 ALIKE = 256
 """How many charges of periods are at hand."""
-
-_timeline_in = itemgetter(1)
 
 
 class RouteTable:
@@ -111,9 +108,9 @@ class RouteTable:
         if definitions.history.records:
             history_ms = self._standing.history_ms if history_ms is None else history_ms
             history = definitions.history_of(organization_id, history_ms)
-        share = partial(self.timelines.shared, name) if shares and len(timelines) == 1 else None
+        share = self.timelines.shared if shares and len(timelines) == 1 else None
         has_alerts = definitions.alerts.first_ms < NEVER_MS
-        under = Under(until_ms, history)
+        under = NOW if until_ms is None and not history else Under(until_ms, history)
         for subscription, timeline in timelines:
             plans += plan_spans(
                 definitions, subscription, timeline, code, self._folds, under, share
@@ -133,7 +130,10 @@ class RouteTable:
             if has_alerts or fold.in_advance or fold.by_day:
                 span.watch = self._watch_of(name, span, until_ms)
             spans.append(span)
-        found = tuple(map(_timeline_in, timelines))
+        if len(timelines) == 1:
+            found: tuple[Timeline, ...] = (timelines[0][1],)
+        else:
+            found = tuple(timeline for _, timeline in timelines)
         return Route(organization_id, external_id, code, found, tuple(spans))
 
     def _watch_of(self, name: SubscriptionKey, span: Span, until_ms: int | None) -> Watch | None:
@@ -326,8 +326,7 @@ class RouteTable:
 
     def begin(self, meter_key: MeterKey, route: Route) -> None:
         """Do what `install` does of a meter key without events: nothing of it is forgotten."""
-        replaced = self.by_key.get(meter_key)
-        self._put_route(meter_key, route)
+        replaced = self._put_route(meter_key, route)
         route.made_at = self.told_of
         spans = self.spans
         for span in route.spans:
@@ -339,7 +338,7 @@ class RouteTable:
             span.stands = True
             if span.fold.unique:
                 span.generation = self._generation()
-        if replaced is not None:
+        if replaced is not route:
             for span in replaced.spans:
                 # One that no event has reached, or the meter key would be refolded.
                 self._drop(span)
@@ -418,14 +417,17 @@ class RouteTable:
                 self._put(span)
         return gone
 
-    def _put_route(self, meter_key: MeterKey, route: Route) -> None:
-        """Have events of a meter key go by a route."""
-        self.by_key[meter_key] = route
+    def _put_route(self, meter_key: MeterKey, route: Route) -> Route:
+        """Have events of a meter key go by a route; return the one before, or the same one."""
+        replaced = self.by_key.setdefault(meter_key, route)
+        if replaced is not route:
+            self.by_key[meter_key] = route
         spans = route.spans
         if len(spans) > 1 or (spans and spans[0].fold.unique):
             # Most are light, and made at the first event of a meter key.
             self.heaviest = max(self.heaviest, _straight_weight(route))
         self._at_hand.note(meter_key[:2])
+        return replaced
 
     def lend(self, routes: Mapping[MeterKey, Route]) -> None:
         """Add routes for reading only; somebody else keeps their cells."""

@@ -13,7 +13,7 @@ from app.wire.arrivals import MeterKey
 from tables.cells.cell import Cell, GroupCell, Layer, Span, packed_cells
 from tables.cells.keys import SpanKey
 from tables.changelogged.checkpoint import FORGETTING_VERSION
-from tables.changelogged.checksum import SUM_MODULUS, Rows, record_hash
+from tables.changelogged.checksum import SUM_MODULUS, Rows, record_hash, record_hashes
 from tables.changelogged.members import MemberKey
 from tables.event_index.row_log import FlushedRows
 from tables.partition.tables import Tables
@@ -159,9 +159,8 @@ class Snapshot:
         new = hashes = 0
         for some in batches(dirty, STEP_ITEMS):
             standing = [cell for cell in some if cell.layer.span.stands]
-            for cell, (key, value) in zip(standing, packed_cells(standing), strict=True):
-                cell.dirty = False
-                old_hash, new_hash = cell.hash, record_hash(key, value)
+            for cell, (key, value), new_hash in _hashed(standing):
+                cell.dirty, old_hash = False, cell.hash
                 if old_hash == 0:
                     new += 1
                 hashes += new_hash - old_hash
@@ -231,6 +230,12 @@ class Snapshot:
             return False
         corrections = tables.corrections
         return not corrections.outdated and checkpoint.corrections_sum in (None, corrections.sum)
+
+
+def _hashed(cells: list[Cell]) -> Iterator[tuple[Cell, tuple[bytes, bytes], int]]:
+    """Return cells with their records and what each adds to the hash sum; nothing keeps these."""
+    rows = packed_cells(cells)
+    return zip(cells, rows, record_hashes(rows), strict=True)
 
 
 SomeRows = tuple[str, Sequence[bytes], Sequence[bytes | None]]

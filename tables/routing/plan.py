@@ -14,6 +14,7 @@ from app.definitions.state import Definitions
 from app.definitions.terms import Shared
 from app.definitions.timeline import NEVER_MS, Period, Timeline
 from app.definitions.versions import Versions
+from app.wire.arrivals import SubscriptionKey
 from tables.breakdown_fold import BreakdownFold, breakdown_id
 from tables.cells.keys import SpanKey
 from tables.charge import ChargeFold
@@ -62,13 +63,14 @@ def plan_spans(
     code: str,
     folds: ChargeFolds,
     under: Under = NOW,
-    share: Callable[[], Shared | None] | None = None,
+    share: Callable[[SubscriptionKey], Shared | None] | None = None,
 ) -> list[SpanPlan]:
     """Return runs of periods of one subscription in which a charge of the metric code folds alike.
 
     A charge that is presented by keys has runs of its second fold beside its own, and one with
     daily records runs of its folds by days.
-    `share`: returns what it shares with others; None: it does not, or not all definitions hold.
+    `share`: returns by the name what it shares with others; None: it does not, or not all
+    definitions hold.
     """
     until_ms, history = under
     planned: list[SpanPlan] = []
@@ -87,7 +89,7 @@ def plan_spans(
         return []
     plan = definitions.plan_through(subscription)
     charges = folds.of_code(definitions, newest.plan_id, plan, code, until_ms, history)
-    shared = None if share is None else share()
+    shared = None if share is None else share((newest.organization_id, newest.external_id))
     runs = None if shared is None else charges.runs_as_others(shared)
     for charge_id, fold, start_ms, end_ms in charges.runs_kept(timeline) if runs is None else runs:
         planned.append(SpanPlan(SpanKey(newest.id, charge_id, start_ms), fold, timeline, end_ms))

@@ -15,6 +15,8 @@ from operator import attrgetter
 from struct import Struct
 from typing import Any, NamedTuple
 
+import msgspec
+
 from app.definitions.timeline import NEVER_MS, Period, Timeline
 from app.kernel import by_literals, learn, learn_state
 from app.wire.arrivals import Arrival
@@ -78,58 +80,32 @@ class Parting(NamedTuple):
         return True
 
 
-class Route:
+class Route(msgspec.Struct, eq=False):
     """Where the events of one (organization, external_subscription_id, code) go."""
 
-    __slots__ = (
-        "bounds",
-        "cell",
-        "code",
-        "event_ranges",
-        "external_subscription_id",
-        "late",
-        "layer",
-        "made_at",
-        "organization_id",
-        "over_ms",
-        "parting",
-        "reading",
-        "set_key",
-        "spans",
-        "timelines",
-    )
-
-    def __init__(
-        self,
-        organization_id: str,
-        external_subscription_id: str,
-        code: str,
-        timelines: tuple[Timeline, ...],
-        spans: tuple[Span, ...],
-    ):
-        self.organization_id = organization_id
-        self.external_subscription_id = external_subscription_id
-        self.code = code
-        self.timelines = timelines
-        self.spans = spans
-        self.over_ms: list[int] | None = None
-        """When each span and those before it are over, once somebody asked."""
-        self.event_ranges: EventRanges | None = None
-        """Its entry in the presence table, once an event has come."""
-        self.made_at = 0
-        """How many definitions the partition had been told of by then."""
-        self.bounds = b""
-        """Within which events lead straight into `layer`, as `app.kernel` has it; else empty."""
-        self.layer: Layer | None = None
-        self.cell: Cell | None = None
-        """The only cell of `layer`; None: its charge has several."""
-        self.parting: Parting | None = None
-        """Where the parts of a run lead in `layer`, if its charge has several cells."""
-        self.reading: Reading | None = None
-        self.set_key: SetKey | None = None
-        """The set of members of `cell`."""
-        self.late: LateRoute | None = None
-        """Where events go that count from one cut on, as late ones do; None: none came."""
+    organization_id: str
+    external_subscription_id: str
+    code: str
+    timelines: tuple[Timeline, ...]
+    spans: tuple[Span, ...]
+    over_ms: list[int] | None = None
+    """When each span and those before it are over, once somebody asked."""
+    event_ranges: EventRanges | None = None
+    """Its entry in the presence table, once an event has come."""
+    made_at: int = 0
+    """How many definitions the partition had been told of by then."""
+    bounds: bytes = b""
+    """Within which events lead straight into `layer`, as `app.kernel` has it; else empty."""
+    layer: Layer | None = None
+    cell: Cell | None = None
+    """The only cell of `layer`; None: its charge has several."""
+    parting: Parting | None = None
+    """Where the parts of a run lead in `layer`, if its charge has several cells."""
+    reading: Reading | None = None
+    set_key: SetKey | None = None
+    """The set of members of `cell`."""
+    late: LateRoute | None = None
+    """Where events go that count from one cut on, as late ones do; None: none came."""
 
     @property
     def grouped(self) -> bool:
@@ -314,7 +290,14 @@ class Route:
         parts = fold.parts
         if parts is None or parts.reading is None:
             return None
-        late = LateRoute(*self.meter_key, self.timelines, self.spans)
+        late = LateRoute(
+            *self.meter_key,
+            self.timelines,
+            self.spans,
+            layer=layer,
+            cut_ms=aim.cut_ms,
+            since_ms=aim.since_ms,
+        )
         late.made_at = -1
         if not parts.plain:
             late.parting = _parting_in(layer, aim.cells)
@@ -325,7 +308,6 @@ class Route:
                 late.set_key = layer.span.sets.get((*ONLY_CELL, start_ms))
                 if late.set_key is None:
                     return None
-        late.layer, late.cut_ms, late.since_ms, late.beside = layer, aim.cut_ms, aim.since_ms, ()
         late.reading, late.event_ranges = parts.reading, self.event_ranges
         return late
 
@@ -419,16 +401,15 @@ def _leaves_ms(span: Span) -> int:
     return NEVER_MS if has_places else span.timeline.over_ms
 
 
-class LateRoute(Route):
+class LateRoute(Route, eq=False, kw_only=True):
     """Where events go that count like one that came before: to what one cut shows, of each span."""
 
-    __slots__ = ("beside", "cut_ms", "since_ms")
     layer: Layer
     cut_ms: int
     """0: any cut shows them; else its cells are `Alone`."""
     since_ms: int
     """Least append time."""
-    beside: tuple[LateRoute, ...]
+    beside: tuple[LateRoute, ...] = ()
     """Where they go in other spans."""
 
     def holds(self, taken_ms: int, complete: Container[SetKey], run: Sequence[Arrival]) -> bool:
@@ -482,11 +463,7 @@ def _bounds_in(layer: Layer, period: Period, parts: FoldParts) -> bytes:
 
 def _learn() -> None:
     """Let the kernel know where routes, what they lead to and states have their fields."""
-    route = object.__new__(Route)
-    for slot in Route.__slots__:
-        setattr(route, slot, object())
-    learn(route)
-    kinds: list[Any] = [GroupCell, Cell, Layer, Span, EventRanges]
+    kinds: list[Any] = [Route, GroupCell, Cell, Layer, Span, EventRanges]
     for kind in kinds:
         learn(kind(*map(str, range(len(kind.__struct_fields__)))))
     for aggregation in AGGREGATIONS.values():

@@ -113,7 +113,7 @@ def check_spans(
     args = definitions, subscription, Timeline(terms), "calls", folds, Under(until_ms, history)
     spans = plan_spans(*args)
     shared = None if until_ms is not None else CommonTerms(definitions).shared((ORG, external_id))
-    assert sorted(_told(plan_spans(*args, lambda: shared))) == sorted(_told(spans))
+    assert sorted(_told(plan_spans(*args, lambda _: shared))) == sorted(_told(spans))
     plan = definitions.plan_of(newest.id)
     whole = PlanCharges(definitions, plan)
     charges = CodeCharges(whole, "calls", ChargeFolds(), until_ms, history)

@@ -114,6 +114,6 @@ def test_days_that_end_before_it_begins_are_none_of_its_own() -> None:
     shared = CommonTerms(definitions).shared(name)
     assert shared is not None
     args = definitions, versions, timeline, "sum", ChargeFolds(), Under()
-    (one,) = plan_spans(*args, lambda: shared)
+    (one,) = plan_spans(*args, lambda _: shared)
     assert not one.fold.by_day
     assert one.key.start_ms == START_MS + 3 * DAY_MS

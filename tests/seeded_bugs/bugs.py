@@ -6212,6 +6212,13 @@ BUGS = (
         "tests/app/billing_periods/test_grid.py::test_anniversaries_on_the_same_days_share_a_grid",
     ),
     Bug(
+        "period-asked-for-last-tells-of-the-next-instant",
+        "app/billing_periods/grid.py",
+        "if not start_ms <= at_ms < end_ms:",
+        "if not start_ms <= at_ms <= end_ms:",
+        "tests/app/billing_periods/test_grid.py::test_the_period_asked_for_last_tells_of_no_other",
+    ),
+    Bug(
         "anniversary-told-in-the-timezone-of-now",
         "app/definitions/terms.py",
         "for plan, organization, _ in self.parts[begun - 1 :]:",

@@ -145,6 +145,14 @@ def test_every_instant_is_in_exactly_one_period(grid: PeriodGrid, at_ms: int) ->
     assert grid.start_ms(k) <= at_ms < grid.next_start_ms(k)
 
 
+@given(grid=GRIDS, moments=st.lists(INSTANTS_MS, min_size=2, max_size=4))
+def test_the_period_asked_for_last_tells_of_no_other(grid: PeriodGrid, moments: list[int]) -> None:
+    k = grid.index_at(moments[0])
+    edges = [grid.start_ms(k) - 1, grid.start_ms(k), grid.next_start_ms(k) - 1]
+    for at_ms in (*moments, *edges, grid.next_start_ms(k)):
+        assert grid.index_at(at_ms) == replace(grid).index_at(at_ms)
+
+
 @given(grid=GRIDS, k=INDEXES)
 def test_periods_tile_time(grid: PeriodGrid, k: int) -> None:
     assume(post_of(grid, k).year >= 1970 and post_of(grid, k).year < 2100)

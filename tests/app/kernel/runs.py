@@ -84,11 +84,16 @@ def loaded(path: Path) -> ModuleType:
 
 def learn(kernel: Any) -> None:
     """Let it learn where fields are, as the product does."""
-    route = object.__new__(Route)
-    for slot in Route.__slots__:
-        setattr(route, slot, object())
-    kernel.learn(route)
-    kinds: tuple[type[Any], ...] = (Event, Arrival, GroupCell, Cell, Layer, Span, EventRanges)
+    kinds: tuple[type[Any], ...] = (
+        Route,
+        Event,
+        Arrival,
+        GroupCell,
+        Cell,
+        Layer,
+        Span,
+        EventRanges,
+    )
     for each in kinds:
         kernel.learn(each(*map(str, range(len(each.__struct_fields__)))))
     for aggregation in AGGREGATIONS.values():
