@@ -173,7 +173,7 @@ class PublishedTable(Changelogged):
             self._absent.discard(name)
             self._newest_ms = max(self._newest_ms, cut_ms)
             self._empty[name] = _encode((COMPLETION, value))
-            self._put(key, None, value)
+            super()._put(key, None, value)
             return _WITHOUT_CELLS
         period = self._made(name, cut_ms)
         before = (period.revision, period.cut_ms)

@@ -77,7 +77,7 @@ class PeriodAtCut:
         self._envelopes: dict[int, Envelope] = {}
         self._alike: dict[tuple[str, int], Alike] = {}
         """By charge and filter."""
-        self._moved = moved or Moved(self.partition, self.name, self.cut_ms)
+        self._of_cut = moved
         self._shared = shared
         self._looked: Looked | None = None
         """What the cut looks at; None: whoever reads looks at all."""
@@ -91,17 +91,16 @@ class PeriodAtCut:
         if self.before.sums is not None:
             # To read that many took a while, and so does it to find which ones are to be shown.
             yield None
-
         revision = self.before.revision + 1
         completes = revision == 0 or self.before.is_half_taken(self.cut_ms)
         heap: list[tuple[str, int, _Change]] = []
         count = 0
-        looked = self._looked = Looked(self._at, self._moved)
         closings: Iterable[Closing | None] | None = self._few_packed()
-        if closings is None:
+        if closings is None and self._has_any:
+            self._looked = Looked(self._at, self._moved)
             yield from self.partition.packing.unpacking(self.name)
-            closings = self.closings(self.partition.packing.route_of)
-        for count, found in enumerate(closings, 1):
+            closings = self._closings(self.partition.packing.route_of, None)
+        for count, found in enumerate(closings or (), 1):
             if found is not None and (change := self._change_of(found)) is not None:
                 heappush(heap, (self.identity(found), count, change))
             if count % CELLS_A_STEP == 0:
@@ -122,12 +121,13 @@ class PeriodAtCut:
             as_of_ms = max(period.fixed_at_ms, self.charges.as_of_ms)
             envelope = self._envelope(plan, as_of_ms)
             yield completion_record(envelope, revision, len(now.cells), now.digest)
-        looked.told()
+        if self._looked is not None:
+            self._looked.told()
 
     @property
     def _was_taken(self) -> bool:
         """Whether all of the cut was taken: a state that is lost in a later one takes it again."""
-        is_first = self.partition.published.first_ms == self.cut_ms
+        is_first = self.partition.published.first_ms == self.cut_ms or self.before is _UNPUBLISHED
         was_later = not is_first and self.before.is_ahead(self.cut_ms)
         return was_later or self.before.cut_ms >= self.cut_ms
 
@@ -229,8 +229,12 @@ class PeriodAtCut:
         `route_of`: a cut makes the routes, a reader takes views of them. `codes`: only metrics of
         these codes. None is a step: a charge without cells takes time, too.
         """
-        has_any = self.before.cells or self.partition.routes.may_have_any(self.name)
-        return self._closings(route_of, codes) if has_any else iter(())
+        return self._closings(route_of, codes) if self._has_any else iter(())
+
+    @property
+    def _has_any(self) -> bool:
+        """Whether it may have cells, or had any."""
+        return bool(self.before.cells) or self.partition.routes.may_have_any(self.name)
 
     def _closings(
         self, route_of: Callable[[MeterKey], Route], codes: Container[str] | None
@@ -449,6 +453,10 @@ class PeriodAtCut:
     @cached_property
     def _period_before(self) -> PeriodBefore:
         return PeriodBefore(self._at)
+
+    @cached_property
+    def _moved(self) -> Moved:
+        return self._of_cut or Moved(self.partition, self.name, self.cut_ms)
 
     @cached_property
     def _reasons(self) -> Reasons:

@@ -39,15 +39,17 @@ class Apart(Index):
 
     def __init__(self) -> None:
         self._places = Places()
+        self._has_any = False
 
     def add(self, key: CodeKey) -> None:
         """Have a key looked at."""
+        self._has_any = True
         if not self.has(key):
             self._places.add(hash(key), 0)
 
     def has(self, key: CodeKey) -> bool:
         """Return whether a key is to be looked at."""
-        return self._places.find(hash(key)) != ()
+        return self._has_any and self._places.find(hash(key)) != ()
 
     def copy(self) -> Apart:
         """Return none: nobody asks in a branch, where it is not known who was packed."""
