@@ -153,8 +153,8 @@ class CutsToCome:
         It carries something where a metric recurs, whatever comes.
         """
         definitions = self._definitions
-        daily_ms, done_ms = definitions.settings.daily_ms(), self._checkpoint.grid_done_ms
-        if not daily_ms or daily_ms[-1][1] <= done_ms:
+        daily_ms = definitions.settings.daily_ms()
+        if not daily_ms or daily_ms[-1][1] <= (done_ms := self._checkpoint.grid_done_ms):
             return NEVER_MS
         if not any(map(self._is_carrying, definitions.subscription_index.plan_ids_of(name))):
             # As of most, whose timelines need not be made.
@@ -320,8 +320,11 @@ class CutsToCome:
 
     def next_of(self, name: SubscriptionKey, done_ms: int) -> int:
         """Return the first cut to come that events or corrections wait for; NEVER_MS: none."""
-        late_ms, grid_ms = self.late.next_of(name, done_ms), self.grid.next_of(name, done_ms)
-        return min(late_ms, grid_ms, self.instants.next_of(name, done_ms))
+        next_ms = NEVER_MS
+        for waiting in (self.late, self.grid, self.instants):
+            if name in waiting.by_name:
+                next_ms = min(next_ms, waiting.next_of(name, done_ms))
+        return next_ms
 
     def take_late_names(self) -> set[SubscriptionKey]:
         """Return external subscriptions that got late events since the last call."""

@@ -105,14 +105,17 @@ class NewSettings:
         """
         if name in self._stale.names or self._standing.is_unclear(name):
             return None
-        codes = self._event_ranges.codes_of(name)
-        if codes and self._of_implicit and not self._has_plan(name):
+        known = self._event_ranges.codes.get(name)
+        if known is None:
+            return []
+        if self._of_implicit and not self._has_plan(name):
             return None
         moving: list[str] = []
         organization_id, external_id = name
-        for code in codes:
+        for code in known.kept:
+            ranges = known.find(code)
             route = self._routes.find((organization_id, external_id, code))
-            if self._may_move(name, code, codes[code], route):
+            if ranges is not None and self._may_move(name, code, ranges, route):
                 moving.append(code)
             elif route is not None:
                 self._routes.rest(route)

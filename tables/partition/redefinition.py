@@ -14,7 +14,7 @@ from tables.partition.changed import Changed
 from tables.partition.corrected import Corrected
 from tables.partition.cuts import CutsToCome
 from tables.partition.packing import Packing
-from tables.partition.redirection import Redirection, Renewed
+from tables.partition.redirection import Redirection, Renewed, moves_cut
 from tables.partition.route_table import RouteTable
 from tables.partition.standing import Standing, WaitingDefinition
 from tables.partition.tables import Tables
@@ -183,7 +183,7 @@ class Redefinition:
                     refold = yield from redirection.looking_at(name, codes)
                     yield Renewed(name, refold, impact.moves_cuts and not waits)
                 elif not (waits or settings.keep_cuts(name)):
-                    yield Renewed(name, set(), True)
+                    yield moves_cut(name)
                 elif next(passed) % STEP_ITEMS == 0:
                     yield None
         yield from freeing(seen)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Generator, Iterable, Iterator, Mapping
-from typing import NamedTuple, TypeVar
+from collections.abc import Container, Generator, Iterable, Iterator, Mapping, Set
+from typing import Final, NamedTuple, TypeVar
 
 from app.bounds.turns import STEP_ITEMS
 from app.definitions.outcome import Impact
@@ -28,11 +28,20 @@ class Renewed(NamedTuple):
     """What new definitions mean for one external subscription."""
 
     name: SubscriptionKey
-    refold: set[MeterKey]
+    refold: Set[MeterKey]
     """Meter keys with events that now go elsewhere; they keep their routes until a refold."""
     cut_moved: bool
     """Whether its next cut may be due at another time."""
 
+
+def moves_cut(name: SubscriptionKey) -> Renewed:
+    """Return that the next cut may be due at another time, and nothing else: so it is of most."""
+    return _new(Renewed, (name, _NO_KEYS, True))
+
+
+_NO_KEYS: Final = frozenset[MeterKey]()
+# Plain __new__: the generated one costs three times as much, for each of very many.
+_new = tuple.__new__
 
 A_STEP = Renewed(("", ""), set(), False)
 """It means nothing for anybody: a long look goes on."""

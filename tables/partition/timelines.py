@@ -154,7 +154,8 @@ class TimelineTable:
 
     def next_due(self, name: SubscriptionKey, done_ms: int) -> int:
         """Return when a period of an external id is due first after a cut; NEVER_MS: none is."""
-        due_ms = None if self._is_fresh(name) else self._common.next_due(name, done_ms)
+        known = name in self._made and self._is_fresh(name)
+        due_ms = None if known else self._common.next_due(name, done_ms)
         if due_ms is not None:
             return due_ms
         dues_ms = [each.next_due(done_ms).at_ms for _, each in self.running(name, done_ms)]

@@ -20,8 +20,9 @@ class WaitingNames:
         """By cut, who waits for it."""
         self._cuts: list[int] = []
         """The cuts, in order."""
-        self._of: dict[SubscriptionKey, int | list[int]] = {}
-        """By name, the only cut that it waits for, or all in order: most wait for one."""
+        self.by_name: dict[SubscriptionKey, int | list[int]] = {}
+        """By name, the only cut that it waits for, or all in order: most wait for one. Others look
+        whether somebody is there; nearly nobody is."""
 
     def add(self, name: SubscriptionKey, cut_ms: int) -> bool:
         """Let somebody wait for a cut; return False if that is known."""
@@ -32,11 +33,11 @@ class WaitingNames:
         elif name in names:
             return False
         names[name] = None
-        known = self._of.get(name)
+        known = self.by_name.get(name)
         if known is None:
-            self._of[name] = cut_ms
+            self.by_name[name] = cut_ms
         elif isinstance(known, int):
-            self._of[name] = sorted((known, cut_ms))
+            self.by_name[name] = sorted((known, cut_ms))
         else:
             insort(known, cut_ms)
         return True
@@ -47,7 +48,7 @@ class WaitingNames:
 
     def of(self, name: SubscriptionKey) -> Sequence[int]:
         """Return the cuts that somebody waits for, in order."""
-        known = self._of.get(name, ())
+        known = self.by_name.get(name, ())
         return (known,) if isinstance(known, int) else known
 
     def until(self, cut_ms: int) -> Sequence[int]:
@@ -60,7 +61,7 @@ class WaitingNames:
 
     def next_of(self, name: SubscriptionKey, done_ms: int) -> int:
         """Return the first cut after one that somebody waits for; NEVER_MS: there is none."""
-        known = self._of.get(name)
+        known = self.by_name.get(name)
         if known is None:
             return NEVER_MS
         if isinstance(known, int):
@@ -81,17 +82,17 @@ class WaitingNames:
                 del self._cuts[bisect_left(self._cuts, cut_ms)]
         left = cuts[gone:]
         if left:
-            self._of[name] = left[0] if len(left) == 1 else [*left]
+            self.by_name[name] = left[0] if len(left) == 1 else [*left]
         else:
-            del self._of[name]
+            del self.by_name[name]
 
     def __iter__(self) -> Iterator[SubscriptionKey]:
         """Yield whoever waits, each once."""
-        return iter(self._of)
+        return iter(self.by_name)
 
     def __len__(self) -> int:
         """Return how many wait."""
-        return len(self._of)
+        return len(self.by_name)
 
 
 def _first_after(cuts: Sequence[int], done_ms: int) -> int:

@@ -5617,8 +5617,8 @@ BUGS = (
     Bug(
         "earlier-of-two-cuts-not-waited-for",
         "tables/partition/waiting.py",
-        "self._of[name] = sorted((known, cut_ms))",
-        "self._of[name] = max(known, cut_ms)",
+        "self.by_name[name] = sorted((known, cut_ms))",
+        "self.by_name[name] = max(known, cut_ms)",
         "tests/tables/partition/test_waiting.py::test_it_is_as_sets_of_cuts_by_name",
     ),
     Bug(

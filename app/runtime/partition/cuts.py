@@ -133,9 +133,10 @@ class Cuts:
     def reschedule(self, names: Iterable[SubscriptionKey]) -> None:
         """Look for the next cuts of subscriptions, and so which corrections they show."""
         for name in sorted(names):
-            self._reschedule(name)
+            self.reschedule_one(name)
 
-    def _reschedule(self, name: SubscriptionKey, known: DueNext | None = None) -> None:
+    def reschedule_one(self, name: SubscriptionKey, known: DueNext | None = None) -> None:
+        """Do what `reschedule` does for one; `known`: what is known of its next cut."""
         state = self._state
         if self._schedule(name, known) and state.corrections.touches(name):
             wrong_ms = state.corrections.followed.wrong_since(name, next_cut(state, name))
@@ -159,7 +160,7 @@ class Cuts:
     def rescheduling(self) -> Steps[None]:
         """Look for the next cuts of those whose cut was taken."""
         while self.schedule.has_taken:
-            self._reschedule(*self.schedule.free())
+            self.reschedule_one(*self.schedule.free())
             yield
 
     def scheduling(self) -> Steps[None]:

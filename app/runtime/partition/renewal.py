@@ -122,7 +122,8 @@ class Renewal:
         Return whether it concerns anybody who has events: all else a restart finds again.
         `redefined`: for definitions; history records change periods that are final, too.
         """
-        packing, event_ranges, concerns = self._state.packing, self._state.event_ranges, False
+        state, concerns = self._state, False
+        packing, timelines, event_ranges = state.packing, state.timelines, state.event_ranges
         for number, renewed in enumerate(looking, 1):
             if renewed is A_STEP:
                 yield
@@ -132,8 +133,9 @@ class Renewal:
                 if renewed.refold:
                     self._refold_queue.want(renewed.refold, since_ms, redefined=redefined)
                 if renewed.cut_moved:
-                    self._cuts.reschedule([renewed.name])
-                packing.spare(renewed.name)
+                    self._cuts.reschedule_one(renewed.name)
+                if timelines.has(renewed.name):
+                    packing.spare(renewed.name)
             # A step of its own takes as long as a third of a look at most of them.
             if number % _AT_ONCE == 0 or (renewed is not None and renewed.refold):
                 yield
