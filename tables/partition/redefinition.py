@@ -203,9 +203,11 @@ class Redefinition:
     def _defines(self, impact: Impact) -> bool:
         """Return True if a definition may be the first of a name that events came for."""
         organization_id, definitions = impact.organization_id, self._definitions
-        if organization_id is None:
-            return True
         searched_ms, rest_names = self._checkpoint.searched_ms, self._event_ranges.rest_names
+        if organization_id is None:
+            # Settings define a name by the implicit plan alone; else it stands for many of any.
+            is_new = searched_ms <= definitions.settings.implicit_since_ms < NEVER_MS
+            return is_new or not (impact.of_settings or impact.codes is not None)
         if impact.external_subscription_id is not None:
             name = (organization_id, impact.external_subscription_id)
             is_new = searched_ms <= definitions.named_since_ms(*name) < NEVER_MS

@@ -7,6 +7,7 @@ from random import Random
 
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from app.definitions import commands
 from app.definitions.command import Command
@@ -233,9 +234,20 @@ def test_a_definition_of_no_such_name_asks_for_no_search() -> None:
     worker.append(at_ms, commands.create_billable_metric(ORG, metric_body("sum")))
     worker.append(at_ms + 1, commands.create_billable_metric("other", metric_body("count")))
     assert not any(asked)
-    assert worker.partition.checkpoint.searched_ms == at_ms + 1, "no search has to look for these"
+    searched_ms = worker.partition.checkpoint.searched_ms
+    assert searched_ms == at_ms + 1, "no search has to look for these"
+    worker.append(at_ms + 1, commands.set_settings(replace(SETTINGS, grace_s=60)))
+    assert REST not in set().union(*asked)
     _subscribe(worker, at_ms + 2, "sub")
     assert asked[-1] == {REST}
+
+
+def test_settings_that_have_an_implicit_plan_first_ask_for_a_search() -> None:
+    worker = Worker(0)
+    asked = _told_of_nobody(worker)
+    settings = commands.set_settings(replace(SETTINGS, implicit_plan=True))
+    worker.append(START_MS + HOUR_MS, settings)
+    assert {REST} in asked
 
 
 def test_after_a_restart_one_search_tells_who_has_such_events() -> None:

@@ -4682,6 +4682,14 @@ BUGS = (
         "tests/laws/test_undefined_names.py::test_a_search_is_for_what_is_defined_since",
     ),
     Bug(
+        "undefined-names-not-looked-for-at-an-implicit-plan",
+        "tables/partition/redefinition.py",
+        "return is_new or not (impact.of_settings",
+        "return not (impact.of_settings",
+        "tests/laws/test_undefined_names.py"
+        "::test_settings_that_have_an_implicit_plan_first_ask_for_a_search",
+    ),
+    Bug(
         "search-asked-for-meanwhile-forgotten",
         "tables/partition/redefinition.py",
         "if self._searched_for.get(organization_id) == asked:",
