@@ -148,16 +148,16 @@ class Packing:
         standing, offset = self._standing, self._definitions.offset
         return self._routes.told_of, offset, standing.of(name), standing.history_ms
 
-    def replace(
+    def replacing(
         self, meter_key: MeterKey, refolded: Route | None, *, keeps: bool = False
-    ) -> list[SetKey]:
+    ) -> Steps[list[SetKey]]:
         """Put a refolded route in place of a meter key's own; return the member sets to forget.
 
         Of a packed external subscription the other meter keys have to be at hand as well. `keeps`:
         what is forgotten is forgotten of the refolded one, too.
         """
         self.unpack(meter_key[:2])
-        return self._routes.replace(meter_key, refolded, keeps=keeps)
+        return (yield from self._routes.replacing(meter_key, refolded, keeps=keeps))
 
     def is_packed(self, name: SubscriptionKey) -> bool:
         """Return whether the cells of an external subscription are packed, and its routes gone."""

@@ -463,8 +463,8 @@ class Refold:
         gone: list[SetKey] = []
         for meter_key in self.meter_keys | self.routes.keys():
             keeps = meter_key in self.dated_from or meter_key in self._whole
-            gone += partition.packing.replace(meter_key, self._whole_route(meter_key), keeps=keeps)
-            yield
+            whole = self._whole_route(meter_key)
+            gone += yield from partition.packing.replacing(meter_key, whole, keeps=keeps)
         partition.members.leave(gone)
         yield from partition.members.replacing(self.members)
         yield from self._recorrection.enforcing()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import chain
 
+from app.bounds.turns import STEP_ITEMS, Steps, freeing
 from app.definitions.model import Charge, HistoryRecord, Metric, Plan, Subscription
 from app.definitions.outcome import Impact
 from app.definitions.timeline import NEVER_MS, Period, Timeline
 from app.definitions.versions import Versions
 from app.wire.arrivals import MeterKey, SubscriptionKey
-from tables.cells.cell import Layer, Span
+from tables.cells.cell import Cell, Layer, Span
 from tables.cells.daily_span import DailySpan
 from tables.cells.days import Days
 from tables.cells.grids import decided_until, same_cut_until
@@ -392,21 +394,39 @@ class RouteTable:
             self._take_out(span.key)
         return spans
 
-    def replace(
+    def replacing(
         self, meter_key: MeterKey, refolded: Route | None, *, keeps: bool = False
-    ) -> list[SetKey]:
+    ) -> Steps[list[SetKey]]:
         """Replace a meter key's route and cells by those of a refold; return the sets to forget.
 
-        No span has their generation again. `keeps`: what is forgotten stays so.
+        Nothing is folded meanwhile; a reader finds the one route or the other. No span has their
+        generation again. `keeps`: what is forgotten stays so.
         """
+        cells = yield from self._deleting(meter_key)
+        gone = self._replace(meter_key, refolded, keeps=keeps)
+        yield
+        yield from freeing(cells)
+        return gone
+
+    def _deleting(self, meter_key: MeterKey) -> Steps[list[Cell]]:
+        """Delete the cells of a meter key, and return them; its route still has them."""
+        cells, route = list[Cell](), self.by_key.get(meter_key)
+        layers = [
+            layer for span in (route.spans if route else ()) for layer in span.layers.values()
+        ]
+        for cell in chain.from_iterable(layer.cells.values() for layer in layers):
+            self._snapshot.delete(cell)
+            cells.append(cell)
+            if len(cells) % STEP_ITEMS == 0:
+                yield
+        return cells
+
+    def _replace(self, meter_key: MeterKey, refolded: Route | None, *, keeps: bool) -> list[SetKey]:
         route = self.by_key.pop(meter_key, None)
         gone: list[SetKey] = []
         for span in route.spans if route is not None else ():
             if span.fold.unique:
                 gone += span.all_sets().values()
-            for layer in span.layers.values():
-                for cell in layer.cells.values():
-                    self._snapshot.delete(cell)
             self._drop(span)
         if not keeps:
             self._event_ranges.note_forgotten(meter_key, -1)

@@ -4116,6 +4116,13 @@ BUGS = (
         "::test_a_start_without_local_disk_looks_there_for_what_came_again_alone",
     ),
     Bug(
+        "cells-of-a-refold-replaced-at-once",
+        "tables/partition/route_table.py",
+        "            cells.append(cell)\n            if len(cells) % STEP_ITEMS == 0:\n",
+        "            cells.append(cell)\n            if False:\n",
+        "tests/tables/partition/test_refold.py::test_cells_are_replaced_and_freed_by_steps",
+    ),
+    Bug(
         "local-disk-discarded-and-nobody-told",
         "tables/event_index/index.py",
         "            if discarded is not None:\n",

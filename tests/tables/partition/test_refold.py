@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from msgspec.structs import replace
 
-from app.bounds.turns import Steps
+from app.bounds.turns import STEP_ITEMS, Steps
 from tables.cells.cell import GroupCell
 from tables.partition.refold import Refold
 from tests.world.clock import START_MS
@@ -54,3 +54,33 @@ def test_cells_are_freed_by_steps_and_without_the_collector(
         gc.enable()
     assert known[0] - known[-1] > GROUPS - 2 * 8
     assert max(before - after for before, after in pairwise(known)) == 8
+
+
+def test_cells_are_replaced_and_freed_by_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.bounds.turns.SORTED_AT_ONCE", 8)
+    count = 4 * STEP_ITEMS
+    live = Live(definitions_of(["sum"], replace(SETTINGS, max_groups=count)))
+    live.define_all()
+    sent = [arrived("sum", n, START_MS + n, v="1", g=str(n)) for n in range(count)]
+    live.deliver(sent)
+    live.flush()
+    # A route that was compiled lately is kept for a while.
+    live.partition.routes._unused()
+    checkpoint, job = (
+        live.partition.checkpoint,
+        Refold(live.partition, {(ORG, SUBSCRIPTION, "sum")}),
+    )
+    job.feed(sent)
+    gc.collect()
+    gc.disable()
+    try:
+        stored, there = [checkpoint.cells], [cells_there()]
+        for _ in job.swapping():
+            stored.append(checkpoint.cells)
+            there.append(cells_there())
+    finally:
+        gc.enable()
+    assert stored[0] - stored[-1] == count
+    assert max(before - after for before, after in pairwise(stored)) == STEP_ITEMS
+    assert there[0] - there[-1] > count - 2 * 8
+    assert max(before - after for before, after in pairwise(there)) == 8
