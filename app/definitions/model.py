@@ -22,6 +22,11 @@ MAX_WAIT_S = MAX_DAYS * 86_400
 FOLD_VERSION = 2
 """Version of everything that shapes a figure or a record; state of a newer one is refused."""
 
+EXACT_ENDS = 4
+"""An upgrade may come where a period ends, and no move makes one of hours."""
+WHOLE_ENDS = 5
+"""An upgrade that comes where a period ends leaves none of what recurs to the next plan."""
+
 ClosingReason = Literal["period_end", "termination", "plan_change"]
 """Why a period of a subscription ended."""
 
@@ -416,7 +421,7 @@ class SettingsRecord(msgspec.Struct, frozen=True, kw_only=True):
     """1: raw records appended after this one keep to `app.bounds.limits`.
 
     0: as before there were any limits. 2: results of expressions are rounded as well. 3: an empty
-    text bills nothing at once. 4: `exact_ends`, for periods that are fixed after this record.
+    text bills nothing at once. 4 and 5: `end_rules`, for periods that are fixed after this record.
     """
     producer_trust: ProducerTrust = "claimed"
     """Source of a raw record's organization: the record, the default organization or a gateway."""
@@ -432,6 +437,6 @@ class SettingsRecord(msgspec.Struct, frozen=True, kw_only=True):
     """True: usage-daily has a record a day of each cell. A change holds from the next cut on."""
 
     @property
-    def exact_ends(self) -> bool:
-        """Whether an upgrade may come where a period ends, and no move makes one of hours."""
-        return self.input_limits >= 4
+    def end_rules(self) -> int:
+        """The number by which periods end: `EXACT_ENDS`, `WHOLE_ENDS`, or 0, those of before."""
+        return self.input_limits if self.input_limits >= EXACT_ENDS else 0

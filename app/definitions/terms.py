@@ -390,7 +390,7 @@ def _settings_shape(settings: SettingsRecord) -> object:
         settings.revise_every_s,
         settings.max_groups,
         settings.fold_version,
-        settings.exact_ends,
+        settings.end_rules,
     )
 
 
@@ -468,5 +468,5 @@ def _terms(
         revise_every_ms=settings.revise_every_s * 1000,
         max_groups=settings.max_groups,
         fold_version=settings.fold_version,
-        exact_ends=settings.exact_ends,
+        end_rules=settings.end_rules,
     )

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from app.billing_periods.grid import PeriodGrid
 from app.bounds.turns import STEP_ITEMS, Steps
-from app.definitions.model import ClosingReason, Subscription
+from app.definitions.model import EXACT_ENDS, ClosingReason, Subscription
 
 T = TypeVar("T")
 
@@ -55,8 +55,8 @@ class Period(NamedTuple):
     max_groups: int = 10_000
     fold_version: int = 2
     """Version of the rules by which it closes."""
-    exact_ends: bool = False
-    """Whether it has `SettingsRecord.exact_ends`."""
+    end_rules: int = 0
+    """Number of `SettingsRecord.end_rules` by which it ends."""
 
     @property
     def open_until_ms(self) -> int:
@@ -89,7 +89,7 @@ class Terms(NamedTuple):
     revise_every_ms: int
     max_groups: int
     fold_version: int
-    exact_ends: bool
+    end_rules: int
 
 
 class Due(NamedTuple):
@@ -659,7 +659,7 @@ def _opening(terms: list[Terms], number: int) -> _UnmadeEnd | None:
     start_ms, grid = entry.subscription.started_at_ms, entry.grid
     held = bisect_right(terms, start_ms, hi=number + 1, key=_SINCE_MS)
     began = terms[max(held - 1, 0)].grid
-    if not entry.exact_ends or began.timezone == grid.timezone:
+    if entry.end_rules < EXACT_ENDS or began.timezone == grid.timezone:
         return None
     post_ms = grid.next_start_ms(grid.index_at(start_ms))
     passed = began.start_nearest_ms(post_ms) <= start_ms
@@ -767,7 +767,7 @@ def _due_under(period: Period, later: list[Terms], created_ms: int) -> Period:
         revise_every_ms=terms.revise_every_ms,
         max_groups=terms.max_groups,
         fold_version=terms.fold_version,
-        exact_ends=terms.exact_ends,
+        end_rules=terms.end_rules,
     )
 
 
@@ -836,7 +836,7 @@ def _next_period(
         revise_every_ms=terms.revise_every_ms,
         max_groups=terms.max_groups,
         fold_version=terms.fold_version,
-        exact_ends=terms.exact_ends,
+        end_rules=terms.end_rules,
     )
     return _shared(period)
 
@@ -848,7 +848,7 @@ def _waits_behind(post_ms: int, terms: Terms) -> bool:
     """
     subscription = terms.subscription
     end_ms = subscription.terminated_at_ms
-    if not terms.exact_ends or end_ms is None or end_ms != subscription.usage_end_ms:
+    if terms.end_rules < EXACT_ENDS or end_ms is None or end_ms != subscription.usage_end_ms:
         return False
     planned = subscription.replaced_by is not None and not subscription.upgraded
     if not planned or subscription.superseded_at_ms == end_ms:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
-from app.definitions.model import Charge, Metric, Subscription
+from app.definitions.model import EXACT_ENDS, WHOLE_ENDS, Charge, Metric, Subscription
 from app.definitions.timeline import Period, ceil_to
 from app.numbers import ZERO, plain
 from app.wire.arrivals import SubscriptionKey
@@ -29,13 +29,20 @@ def ends_unpublished(
     """
     if period.fold_version == 1 or not (metric.recurring and charge.is_billed_at_once(metric)):
         return False
-    upgraded = period.upgraded or (period.exact_ends and _is_upgrade(subscription, period))
+    upgraded = period.upgraded or (
+        period.end_rules >= EXACT_ENDS and _is_upgrade(subscription, period)
+    )
     return upgraded or period.closing_reason == "termination"
 
 
 def may_be_carried_on(subscription: Subscription, charge: Charge, period: Period) -> bool:
-    """Return whether a period leaves it to the next plan to publish what recurs, if it has that."""
-    return _is_upgrade(subscription, period) and not charge.prorated
+    """Return whether a period leaves it to the next plan to publish what recurs, if it has that.
+
+    Only the part that an upgrade cut short does: that goes on in the next. Before `WHOLE_ENDS` a
+    whole period did, too.
+    """
+    leaves = period.upgraded or period.end_rules < WHOLE_ENDS
+    return leaves and _is_upgrade(subscription, period) and not charge.prorated
 
 
 def _is_upgrade(subscription: Subscription, period: Period) -> bool:

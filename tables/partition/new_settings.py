@@ -230,7 +230,7 @@ def _all_cells(settings: SettingsRecord, *, by_day: bool) -> SettingsRecord:
         max_groups=settings.max_groups,
         implicit_plan=False,
         # Ends of periods are of all cells.
-        input_limits=int(settings.exact_ends),
+        input_limits=settings.end_rules,
         daily_records=False,
     )
     # Days show events at grid cuts to come, and have limits of their own.

@@ -76,7 +76,7 @@ def _timeline(settings: SettingsRecord) -> Timeline:
         revise_every_ms=settings.revise_every_s * 1000,
         max_groups=settings.max_groups,
         fold_version=settings.fold_version,
-        exact_ends=settings.exact_ends,
+        end_rules=settings.end_rules,
     )
     return Timeline([terms], published=False)
 

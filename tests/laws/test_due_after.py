@@ -28,7 +28,7 @@ SOON_MS = st.builds(
     st.integers(-100, 200),
 )
 """Around the end of a week, where terms may come and go before any of them has it due."""
-LIMITS = st.sampled_from([3, 4])
+LIMITS = st.sampled_from([3, 4, 5])
 CHANGES = st.lists(
     st.tuples(
         st.integers(0, 90 * DAY_MS) | SOON_MS,
@@ -41,7 +41,7 @@ CHANGES = st.lists(
                         grace_s=grace_s,
                         close_elapsed=elapsed,
                         late_window_s=late_window_s,
-                        input_limits=4,
+                        input_limits=5,
                     )
                 ),
                 st.sampled_from([60, 3600, 86_400, 20 * 86_400, 21 * 86_400]),

@@ -35,7 +35,7 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "close_grid_s": (60, 1_800),
     "max_groups": (1, 2, 3, 4, 50),
     "implicit_plan": (True, False),
-    "input_limits": (1, 2, 3, 4),
+    "input_limits": (1, 2, 3, 4, 5),
     "usage_changed": (True, False),
     "tzdata_version": ("2024a", "2025a"),
     "daily_records": (True, False),

@@ -1,4 +1,4 @@
-"""Rules of `input_limits` 4: where periods end, exactly; an older log keeps what it had."""
+"""Rules of `input_limits` 4 and 5: where periods end, exactly; an older log keeps what it had."""
 
 from __future__ import annotations
 
@@ -71,6 +71,24 @@ def test_a_period_that_is_fixed_keeps_how_an_upgrade_ended_it(grace_s: int, *, s
     newer = SettingsRecord(close_grid_s=60, input_limits=4, grace_s=grace_s)
     story.define("2024-02-01T12:00:00", commands.set_settings(newer))
     assert recorded(story, "2024-03-02") == [("2024-01-01", "plan_change")] * stays
+    assert verified(story, "2024-03-02")
+
+
+@pytest.mark.parametrize("kind", ["sum_agg", "unique_count_agg", "weighted_sum_agg"])
+@pytest.mark.parametrize("at", ["2024-02-01", "2024-02-01T00:00:01"])
+@pytest.mark.parametrize("limits", [4, 5])
+def test_an_upgrade_where_a_period_ends_leaves_no_whole_period_to_the_next_plan(
+    kind: str, at: str, limits: int
+) -> None:
+    story = Story(close_grid_s=60, input_limits=limits)
+    story.metric("m", kind, recurring=True)
+    story.plan({}).plan({}, code="dearer", amount_cents=500_000)
+    story.subscribe().send("2024-01-02", v=1)
+    story.define(at, commands.create_subscription(ORG, to_plan("dearer")))
+    ends = at == "2024-02-01"
+    january = ("2024-01-01", "plan_change" if ends else "period_end")
+    told = [] if ends and limits == 4 else [january]
+    assert recorded(story, "2024-03-02") == [*told, ("2024-02-01", "period_end")]
     assert verified(story, "2024-03-02")
 
 

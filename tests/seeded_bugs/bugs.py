@@ -8066,17 +8066,33 @@ BUGS = (
     Bug(
         "upgrade-where-a-period-ends-published",
         "tables/closing/billing.py",
-        "period.upgraded or (period.exact_ends and _is_upgrade(subscription, period))",
-        "period.upgraded",
+        "period.end_rules >= EXACT_ENDS and _is_upgrade(subscription, period)",
+        "False",
         "tests/rules/test_exact_ends.py"
         "::test_an_upgrade_where_a_period_ends_leaves_nothing_that_is_paid_in_advance",
     ),
     Bug(
         "upgrade-where-a-period-ended-taken-back",
         "tables/closing/billing.py",
-        "(period.exact_ends and _is_upgrade(subscription, period))",
+        "period.end_rules >= EXACT_ENDS and _is_upgrade(subscription, period)",
         "_is_upgrade(subscription, period)",
         "tests/rules/test_exact_ends.py::test_a_period_that_is_fixed_keeps_how_an_upgrade_ended_it",
+    ),
+    Bug(
+        "whole-period-before-an-upgrade-of-nobody",
+        "tables/closing/billing.py",
+        "leaves = period.upgraded or period.end_rules < WHOLE_ENDS",
+        "leaves = True",
+        "tests/rules/test_exact_ends.py"
+        "::test_an_upgrade_where_a_period_ends_leaves_no_whole_period_to_the_next_plan",
+    ),
+    Bug(
+        "whole-period-before-an-upgrade-taken-back",
+        "tables/closing/billing.py",
+        "leaves = period.upgraded or period.end_rules < WHOLE_ENDS",
+        "leaves = period.upgraded",
+        "tests/rules/test_exact_ends.py"
+        "::test_an_upgrade_where_a_period_ends_leaves_no_whole_period_to_the_next_plan",
     ),
     Bug(
         "first-period-cut-short-by-a-timezone",
@@ -8088,7 +8104,7 @@ BUGS = (
     Bug(
         "first-period-cut-short-made-whole-later",
         "app/definitions/timeline.py",
-        "if not entry.exact_ends or began.timezone == grid.timezone:",
+        "if entry.end_rules < EXACT_ENDS or began.timezone == grid.timezone:",
         "if began.timezone == grid.timezone:",
         "tests/rules/test_exact_ends.py"
         "::test_a_first_period_that_a_timezone_cut_short_stays_so_once_it_is_fixed",
@@ -8111,7 +8127,7 @@ BUGS = (
     Bug(
         "period-of-hours-before-a-downgrade-taken-back",
         "app/definitions/timeline.py",
-        "if not terms.exact_ends or end_ms is None or",
+        "if terms.end_rules < EXACT_ENDS or end_ms is None or",
         "if end_ms is None or",
         "tests/rules/test_exact_ends.py"
         "::test_a_downgrade_that_parted_a_period_of_hours_did_so_for_ever",
@@ -8127,7 +8143,7 @@ BUGS = (
     Bug(
         "exact-ends-of-few-only",
         "tables/partition/new_settings.py",
-        "input_limits=int(settings.exact_ends)",
+        "input_limits=settings.end_rules",
         "input_limits=0",
         "tests/tables/partition/test_new_settings.py"
         "::test_settings_that_change_cells_are_looked_at[{'input_limits': 4}]",

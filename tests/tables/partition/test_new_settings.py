@@ -111,7 +111,9 @@ def test_what_came_in_the_grace_of_the_period_before_is_looked_at() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"max_groups": 1}, {"daily_records": True}, {"input_limits": 4}], ids=str
+    "change",
+    [{"max_groups": 1}, {"daily_records": True}, {"input_limits": 4}, {"input_limits": 5}],
+    ids=str,
 )
 def test_settings_that_change_cells_are_looked_at(change: dict[str, Any]) -> None:
     live = used("sum", START_MS + 1)
