@@ -25,7 +25,10 @@ FOLD_VERSION = 2
 EXACT_ENDS = 4
 """An upgrade may come where a period ends, and no move makes one of hours."""
 WHOLE_ENDS = 5
-"""An upgrade that comes where a period ends leaves none of what recurs to the next plan."""
+"""An upgrade that comes where a period ends leaves none of what recurs to the next plan.
+
+And no move makes a period of 26 hours.
+"""
 
 ClosingReason = Literal["period_end", "termination", "plan_change"]
 """Why a period of a subscription ended."""

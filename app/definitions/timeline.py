@@ -17,15 +17,18 @@ from typing import Any, NamedTuple, TypeVar
 
 from app.billing_periods.grid import PeriodGrid
 from app.bounds.turns import STEP_ITEMS, Steps
-from app.definitions.model import EXACT_ENDS, ClosingReason, Subscription
+from app.definitions.model import EXACT_ENDS, WHOLE_ENDS, ClosingReason, Subscription
 
 T = TypeVar("T")
 
 NEVER_MS = 1 << 62
 """Later than any instant: the due time of a period that is never published."""
 
-TIMEZONE_SHIFT_MS = 26 * 3600 * 1000
-"""Two readings of one period start in different timezones differ by less (billing-periods §7)."""
+TIMEZONE_SHIFT_MS = 26 * 3600 * 1000 + 1
+"""Two readings of one period start in different timezones differ by less (billing-periods §7).
+
+From 14 hours east to 12 hours west it is 26 hours. Before `WHOLE_ENDS` these were not met.
+"""
 
 
 class Period(NamedTuple):
@@ -732,7 +735,7 @@ def _passed(
     if until_ms <= start_ms:
         return previous
     k = grid.index_at(until_ms) - 1
-    if k <= _index_after(previous, grid, start_ms):
+    if k <= _index_after(previous, terms, start_ms):
         return previous
     return _UnmadeEnd(grid.start_ms(k), grid.timezone)
 
@@ -771,13 +774,19 @@ def _due_under(period: Period, later: list[Terms], created_ms: int) -> Period:
     )
 
 
-def _index_after(previous: Period | _UnmadeEnd | None, grid: PeriodGrid, start_ms: int) -> int:
+def _shift_ms(terms: Terms) -> int:
+    """Return what two readings of one start differ by less than, as the terms have it."""
+    return TIMEZONE_SHIFT_MS if terms.end_rules >= WHOLE_ENDS else TIMEZONE_SHIFT_MS - 1
+
+
+def _index_after(previous: Period | _UnmadeEnd | None, terms: Terms, start_ms: int) -> int:
     """Return which period of the grid begins where `previous` ends."""
+    grid = terms.grid
     k = grid.index_at(start_ms)
     if (
         previous is not None
         and previous.timezone != grid.timezone
-        and grid.start_ms(k + 1) - start_ms < TIMEZONE_SHIFT_MS
+        and grid.start_ms(k + 1) - start_ms < _shift_ms(terms)
     ):
         # The same post read in another timezone: neither a hole nor a period of a few hours.
         k += 1
@@ -797,7 +806,7 @@ def _next_period(
         running = _running_under(start_ms, terms, created_ms)
         if running is not None:
             return running
-    k = _index_after(previous, grid, start_ms)
+    k = _index_after(previous, terms, start_ms)
     natural_end_ms = grid.start_ms(k + 1)
     ended_ms = wished_ms if wished_ms is not None and wished_ms <= natural_end_ms else None
     if ended_ms is None and _waits_behind(natural_end_ms, terms):
@@ -853,7 +862,7 @@ def _waits_behind(post_ms: int, terms: Terms) -> bool:
     planned = subscription.replaced_by is not None and not subscription.upgraded
     if not planned or subscription.superseded_at_ms == end_ms:
         return False
-    return post_ms < end_ms < post_ms + TIMEZONE_SHIFT_MS
+    return post_ms < end_ms < post_ms + _shift_ms(terms)
 
 
 def _running_under(start_ms: int, terms: Terms, created_ms: int) -> Period | None:

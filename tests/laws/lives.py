@@ -34,6 +34,7 @@ ZONES = (
     "Atlantic/Azores",
     "Australia/Lord_Howe",
     "Pacific/Apia",
+    "Etc/GMT+12",
     "Pacific/Chatham",
     "Pacific/Kiritimati",
 )

@@ -143,6 +143,46 @@ def test_a_first_period_of_hours_that_no_move_made_stays() -> None:
     ]
 
 
+FARTHEST = ("Pacific/Kiritimati", "Etc/GMT+12")
+
+
+def moved_farthest(limits: int, start: str) -> Story:
+    """A balance of a customer that moves on 10 February from the farthest east to the west."""
+    story = Story(close_grid_s=60, input_limits=limits).metric("m", "sum_agg", recurring=True)
+    east, west = (
+        commands.upsert_customer(ORG, {"external_id": "customer", "timezone": zone})
+        for zone in FARTHEST
+    )
+    story.plan({}).define("2024-01-01", east)
+    story.define(start, commands.create_subscription(ORG, to_plan("plan")))
+    return story.send(start, v=5).define("2024-02-10", west)
+
+
+BEFORE = ("01-09T00:00", "01-31T09:59")
+HOURS = ("01-31T10:00", "02-01T11:59")
+
+
+@pytest.mark.parametrize("limits", [4, 5])
+def test_no_move_makes_a_period_of_26_hours(limits: int) -> None:
+    moved = moved_farthest(limits, "2024-01-09")
+    february = (
+        [HOURS, ("02-01T12:00", "03-01T11:59")] if limits == 4 else [("01-31T10:00", "03-01T11:59")]
+    )
+    after = ("03-01T12:00", "04-01T11:59")
+    assert ended(moved, "2024-04-02") == [BEFORE, *february, after]
+    assert verified(moved, "2024-04-02")
+
+
+@pytest.mark.parametrize("limits", [4, 5])
+def test_no_move_makes_a_first_period_of_26_hours(limits: int) -> None:
+    moved = moved_farthest(limits, "2024-01-31T10:00")
+    february = (
+        [HOURS, ("02-01T12:00", "03-01T11:59")] if limits == 4 else [("01-31T10:00", "03-01T11:59")]
+    )
+    assert ended(moved, "2024-04-01") == february
+    assert verified(moved, "2024-04-01")
+
+
 def test_a_timezone_cuts_no_first_period_of_the_next_plan_short() -> None:
     story = Story(close_grid_s=60, input_limits=4).metric("m", "sum_agg", recurring=True)
     story.plan({}, amount_cents=500).plan({}, code="cheaper")

@@ -8095,6 +8095,20 @@ BUGS = (
         "::test_an_upgrade_where_a_period_ends_leaves_no_whole_period_to_the_next_plan",
     ),
     Bug(
+        "period-of-26-hours",
+        "app/definitions/timeline.py",
+        "TIMEZONE_SHIFT_MS = 26 * 3600 * 1000 + 1",
+        "TIMEZONE_SHIFT_MS = 26 * 3600 * 1000",
+        "tests/rules/test_exact_ends.py::test_no_move_makes_a_period_of_26_hours",
+    ),
+    Bug(
+        "period-of-26-hours-taken-back",
+        "app/definitions/timeline.py",
+        "return TIMEZONE_SHIFT_MS if terms.end_rules >= WHOLE_ENDS else TIMEZONE_SHIFT_MS - 1",
+        "return TIMEZONE_SHIFT_MS",
+        "tests/rules/test_exact_ends.py::test_no_move_makes_a_period_of_26_hours",
+    ),
+    Bug(
         "first-period-cut-short-by-a-timezone",
         "app/definitions/timeline.py",
         "opening = _opening(terms, i) if previous is None else None",
