@@ -114,14 +114,17 @@ class TooCostly(EvaluationFailed):
 class ExpressionScope:
     """What an expression sees of one event, and the units it has left."""
 
-    __slots__ = ("code", "properties", "read", "timestamp_ms", "units")
+    __slots__ = ("as_lago", "code", "properties", "read", "timestamp_ms", "units")
 
-    def __init__(self, code: str, timestamp_ms: int, properties: Properties, units: int):
+    def __init__(
+        self, code: str, timestamp_ms: int, properties: Properties, units: int, *, as_lago: bool
+    ):
         self.code = code
         self.timestamp_ms = timestamp_ms
         """Milliseconds since the epoch."""
         self.properties = properties
         self.units = units
+        self.as_lago = as_lago
         self.read: dict[str, Result] = {}
         """Properties that were read before."""
 
@@ -165,14 +168,27 @@ class Expression:
     timed: bool = False
     """Whether it reads the event's time."""
 
+    @property
+    def writes_greatest(self) -> bool:
+        """Whether the result may hang on how the greatest number is written."""
+        text = self.text.lower()
+        return "greatest" in text and "concat" in text
+
     def evaluate(
-        self, code: str, timestamp_ms: int, properties: Properties, units: int = EXPRESSION_UNITS
+        self,
+        code: str,
+        timestamp_ms: int,
+        properties: Properties,
+        units: int = EXPRESSION_UNITS,
+        *,
+        as_lago: bool = True,
     ) -> Result:
         """Compute the value for one event, exactly; `EvaluationFailed` when there is none.
 
-        `TooCostly` when it would take more units.
+        `TooCostly` when it would take more units. `as_lago`: numbers are written as Lago does, the
+        time of the event without zeros at its end, and of equal ones the last as the greatest.
         """
-        scope = ExpressionScope(code, timestamp_ms, properties, units)
+        scope = ExpressionScope(code, timestamp_ms, properties, units, as_lago=as_lago)
         scope.spend(self.units)
         try:
             return self._evaluate(scope)
@@ -264,7 +280,9 @@ def _least(values: Sequence[Result], scope: ExpressionScope) -> Result:
 
 
 def _greatest(values: Sequence[Result], scope: ExpressionScope) -> Result:
-    return max(map(_number, values))
+    numbers = list(map(_number, values))
+    # It is the first of equal ones.
+    return max(reversed(numbers) if scope.as_lago else numbers)
 
 
 def _rounding(mode: str) -> "_Apply":
@@ -400,7 +418,11 @@ class _Compiler(Transformer[Token, _Node]):
 
     def event_timestamp(self) -> _Node:
         def seconds(scope: ExpressionScope) -> Result:
-            return Decimal(scope.timestamp_ms).scaleb(-3, _ARITHMETIC)
+            whole, rest = divmod(scope.timestamp_ms, 1_000)
+            if scope.as_lago and not rest:
+                return Decimal(whole)
+            exact = Decimal(scope.timestamp_ms).scaleb(-3, _ARITHMETIC)
+            return exact.normalize(_ARITHMETIC) if scope.as_lago else exact
 
         return _Node(1, seconds, timed=True)
 

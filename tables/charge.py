@@ -184,7 +184,7 @@ class ChargeFold:
         self.group_places = None if self.buckets else tuple(map(self.place_names.index, keys))
         """Which of these are the groups, in order; None: its filter decides that."""
         self.properties = _properties_read(metric, self.place_names)
-        self._overwrites = overwriter(metric, self.place_names, limits.limited_after_ms)
+        self._overwrites = overwriter(metric, self.place_names, limits)
         self.units = 0 if not metric.expression else parse(metric.expression).units
         """What evaluating its expression costs for one event, at least, and taking its member."""
         if self._overwrites:
@@ -239,13 +239,14 @@ class ChargeFold:
         told = self.unique or reading.field is None
         return reading if told and not self.applies else None
 
-    def limits_until(self, appended_ms: int) -> tuple[int, int]:
+    def limits_until(self, appended_ms: int) -> tuple[int, int, int]:
         """Return since when events appended up to a time keep to which limits that concern it."""
-        limited_after_ms, rounded_after_ms, _ = self.limits
+        limited_after_ms, rounded_after_ms, _, as_lago_after_ms = self.limits
         computes = bool(self.metric.expression)
         return (
             min(limited_after_ms, appended_ms) if self.unique or self.grouped or computes else 0,
             min(rounded_after_ms, appended_ms) if computes else 0,
+            min(as_lago_after_ms, appended_ms) if computes else 0,
         )
 
     def place_of(

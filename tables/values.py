@@ -65,7 +65,7 @@ Overwriter = Callable[[str, int, Properties, int], Properties]
 leaves them."""
 
 
-def overwriter(metric: Metric, keys: Collection[str], limited_after_ms: int) -> Overwriter | None:
+def overwriter(metric: Metric, keys: Collection[str], limits: InputLimits) -> Overwriter | None:
     """Return what puts an expression's result in place of the property: filters and groups see it.
 
     None where that property is none of the keys that are looked at.
@@ -74,12 +74,15 @@ def overwriter(metric: Metric, keys: Collection[str], limited_after_ms: int) -> 
     if not metric.expression or field not in keys or field is None:
         return None
     expression = parse(metric.expression)
+    limited_after_ms, _, _, as_lago_after_ms = limits
 
     def overwritten(
         code: str, timestamp_ms: int, properties: Properties, append_time_ms: int
     ) -> Properties:
         units = EXPRESSION_UNITS if append_time_ms > limited_after_ms else NO_BUDGET
-        text = result_text(expression.evaluate(code, timestamp_ms, properties, units))
+        as_lago = append_time_ms > as_lago_after_ms
+        result = expression.evaluate(code, timestamp_ms, properties, units, as_lago=as_lago)
+        text = result_text(result)
         return {**properties, field: msgspec.Raw(msgspec.json.encode(text))}
 
     return overwritten
@@ -100,21 +103,24 @@ def value_reader(metric: Metric, limits: InputLimits) -> ValueReader:
     field = metric.field_name or ""
     match AGGREGATIONS[metric.aggregation_type].reads:
         case "nothing":
-            return _count_reader(expression, limits.limited_after_ms)
+            return _count_reader(expression, limits)
         case "operation":
-            return _unique_reader(field, expression, limits.limited_after_ms)
+            return _unique_reader(field, expression, limits)
         case "number":
             return _number_reader(field, expression, limits)
 
 
-def _count_reader(expression: Expression | None, limited_after_ms: int) -> ValueReader:
+def _count_reader(expression: Expression | None, limits: InputLimits) -> ValueReader:
+    limited_after_ms, _, _, as_lago_after_ms = limits
+
     def read(
         code: str, timestamp_ms: int, properties: Properties, append_time_ms: int
     ) -> Value | Ignored:
         if expression is not None:
             units = EXPRESSION_UNITS if append_time_ms > limited_after_ms else NO_BUDGET
+            as_lago = append_time_ms > as_lago_after_ms
             try:
-                expression.evaluate(code, timestamp_ms, properties, units)
+                expression.evaluate(code, timestamp_ms, properties, units, as_lago=as_lago)
             except TooCostly:
                 return Ignored("expression_too_costly")
             except EvaluationFailed:
@@ -125,7 +131,7 @@ def _count_reader(expression: Expression | None, limited_after_ms: int) -> Value
 
 
 def _number_reader(field: str, expression: Expression | None, limits: InputLimits) -> ValueReader:
-    limited_after_ms, rounded_after_ms, _ = limits
+    limited_after_ms, rounded_after_ms, _, as_lago_after_ms = limits
 
     def read(
         code: str, timestamp_ms: int, properties: Properties, append_time_ms: int
@@ -133,7 +139,8 @@ def _number_reader(field: str, expression: Expression | None, limits: InputLimit
         try:
             if expression is not None:
                 units = EXPRESSION_UNITS if append_time_ms > limited_after_ms else NO_BUDGET
-                result = expression.evaluate(code, timestamp_ms, properties, units)
+                as_lago = append_time_ms > as_lago_after_ms
+                result = expression.evaluate(code, timestamp_ms, properties, units, as_lago=as_lago)
                 rounds = append_time_ms > rounded_after_ms
                 number = rounded_value(result) if rounds else result_value(result)
             else:
@@ -260,7 +267,8 @@ def _computed(text: str, code: str) -> _Computed | None:
     """Return what computes the values of an expression; None: more than properties decides them."""
     expression = parse(text)
     cheap = expression.units <= CHEAP_UNITS and 0 < len(expression.properties) <= MOST_NAMES
-    return _Computed(expression, code) if cheap and not expression.timed else None
+    decided = not (expression.timed or expression.writes_greatest)
+    return _Computed(expression, code) if cheap and decided else None
 
 
 # Streams repeat numbers, so that most literals are one lookup.
@@ -273,7 +281,9 @@ def _remember_number(literal: str, number: Decimal) -> Value:
     return keep(_NUMBERS, literal, value, _MAX_NUMBERS)
 
 
-def _unique_reader(field: str, expression: Expression | None, limited_after_ms: int) -> ValueReader:
+def _unique_reader(field: str, expression: Expression | None, limits: InputLimits) -> ValueReader:
+    limited_after_ms, _, _, as_lago_after_ms = limits
+
     def read(
         code: str, timestamp_ms: int, properties: Properties, append_time_ms: int
     ) -> Value | Ignored:
@@ -281,8 +291,11 @@ def _unique_reader(field: str, expression: Expression | None, limited_after_ms: 
         text: str | None
         if expression is not None:
             units = EXPRESSION_UNITS if limited else NO_BUDGET
+            as_lago = append_time_ms > as_lago_after_ms
             try:
-                text = result_text(expression.evaluate(code, timestamp_ms, properties, units))
+                text = result_text(
+                    expression.evaluate(code, timestamp_ms, properties, units, as_lago=as_lago)
+                )
             except TooCostly:
                 return Ignored("expression_too_costly")
             except EvaluationFailed:

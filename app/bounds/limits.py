@@ -137,8 +137,8 @@ TURNED_AWAY: Final = 64
 
 INPUT_LIMITS: Final = 5
 """Number of the rules of this file. A new log begins with this number, and `meter settings apply`
-sets it. 2 rounds results of expressions to the digits of a value. By 3 no empty text bills at once.
-A raw record appended before the settings record of a number keeps the earlier rules. 4 and 5
+sets it. 2 rounds results of expressions, by 3 no empty text bills at once, 5 writes numbers as Lago
+does. A raw record appended before the settings record of a number keeps the earlier rules. 4 and 5
 are of periods, those fixed after their record (`SettingsRecord.end_rules`).
 """
 

@@ -17,9 +17,15 @@ class InputLimits(NamedTuple):
     blank_after_ms: int = NEVER_MS
     """3: an empty text that a unique count paid in advance counts bills nothing at once."""
 
+    as_lago_after_ms: int = NEVER_MS
+    """5: an expression writes numbers as Lago does."""
+
     def parts(self, earlier_ms: int, later_ms: int) -> bool:
         """Return whether events appended at two times may keep to different rules."""
         return any(earlier_ms <= each < later_ms for each in self)
 
 
 NO_LIMITS = InputLimits()
+
+NUMBERS = (1, 2, 3, 5)
+"""The number of each; 4 is of periods, whose terms tell it."""

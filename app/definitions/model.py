@@ -425,6 +425,7 @@ class SettingsRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     0: as before there were any limits. 2: results of expressions are rounded as well. 3: an empty
     text bills nothing at once. 4 and 5: `end_rules`, for periods that are fixed after this record.
+    5: expressions write numbers as Lago does.
     """
     producer_trust: ProducerTrust = "claimed"
     """Source of a raw record's organization: the record, the default organization or a gateway."""
@@ -438,6 +439,11 @@ class SettingsRecord(msgspec.Struct, frozen=True, kw_only=True):
     """True: usage-changed tells whose usage has changed. A change holds from the next cut on."""
     daily_records: bool = False
     """True: usage-daily has a record a day of each cell. A change holds from the next cut on."""
+
+    @property
+    def writes_as_lago(self) -> bool:
+        """Whether expressions write numbers as Lago does, of events that come now."""
+        return self.input_limits >= 5
 
     @property
     def end_rules(self) -> int:

@@ -265,7 +265,7 @@ class Regrouped:
             self._route(metric.code, *spans),
             self._unknown(live) if unknown else self._admitting(live),
             unknown and live.fold.grouped,
-            overwriter(metric, self._wanted.group, limits.limited_after_ms),
+            overwriter(metric, self._wanted.group, limits),
         )
 
     def _admitting(self, live: Span) -> Route:

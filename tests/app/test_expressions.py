@@ -140,6 +140,28 @@ def test_texts(text: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "at_ms", "before", "as_lago"),
+    [
+        ("event.timestamp", 1_741_007_009_000, "1741007009.000", "1741007009"),
+        ("concat(1, event.timestamp)", 1_741_007_009_500, "11741007009.500", "11741007009.5"),
+        ("event.timestamp", 1_741_007_009_344, "1741007009.344", "1741007009.344"),
+        ("event.timestamp", 1_741_007_000_000, "1741007000.000", "1741007000"),
+        ("event.timestamp", 0, "0.000", "0"),
+        ("event.timestamp", -1_500, "-1.500", "-1.5"),
+        ("concat(greatest(1.0, 1))", 0, "1.0", "1"),
+        ("concat(greatest(1, 1.0, 0.5))", 0, "1", "1.0"),
+        ("concat(least(1.0, 1))", 0, "1.0", "1.0"),
+    ],
+)
+def test_numbers_are_written_as_lago_does(text: str, at_ms: int, before: str, as_lago: str) -> None:
+    found = [
+        result_text(parse(text).evaluate("storage", at_ms, {}, as_lago=each))
+        for each in (False, True)
+    ]
+    assert found == [before, as_lago]
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",

@@ -44,9 +44,11 @@ STRAIGHT = (
     "concat(event.properties.v, '0', event.code)",
     "concat(event.properties.v, event.properties.w)",
     "event.properties.v / event.properties.w",
+    "greatest(event.properties.v, event.properties.w, 1.0)",
 )
 CLOSELY = (
     "event.properties.v + event.timestamp",
+    "concat(greatest(1.0, 1), event.properties.v)",
     "1 + 1",
     "event.properties.v" + " + 1" * CHEAP_UNITS,
     " + ".join(f"event.properties.v{number}" for number in range(9)),
@@ -58,7 +60,9 @@ LITERALS = st.sampled_from(
         '"' + "9" * 3_000 + '"',
     ]
 )
-LIMITS = st.sampled_from([NO_LIMITS, InputLimits(-1), InputLimits(-1, -1)])
+LIMITS = st.sampled_from(
+    [NO_LIMITS, InputLimits(-1), InputLimits(-1, -1), InputLimits(-1, -1, -1, -1)]
+)
 AT_MS = START_MS + HOUR_MS
 
 

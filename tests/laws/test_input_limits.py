@@ -19,6 +19,8 @@ from tests.world.profiles import examples
 
 LIMITS = commands.set_settings(msgspec.structs.replace(SETTINGS, input_limits=1))
 ROUNDED = commands.set_settings(msgspec.structs.replace(SETTINGS, input_limits=2))
+EXACT_ENDS = commands.set_settings(msgspec.structs.replace(SETTINGS, input_limits=4))
+AS_LAGO = commands.set_settings(msgspec.structs.replace(SETTINGS, input_limits=5))
 COMPUTED = ("sum", "max", "latest", "level", "balance")
 LONG = "z" * (VALUE_BYTES + 1)
 
@@ -60,6 +62,19 @@ def long_arrivals(draw: st.DrawFn) -> list[Arrival]:
     return made
 
 
+@st.composite
+def writing_definitions(draw: st.DrawFn) -> list[CommandAt]:
+    """The same, where values hang on how a number is written: as Lago does from any moment on."""
+    others = [(line.append_time_ms, line.command) for line in draw(changing_definitions(COMPUTED))]
+    for _, command in others:
+        if command.type in ("create_billable_metric", "update_billable_metric"):
+            text = "concat(greatest(1.0, 1), event.properties.v)"
+            command.payload["billable_metric"]["expression"] = text
+    later = START_MS + draw(st.integers(0, 28)) * DAY_MS, AS_LAGO
+    first = others[0][0], EXACT_ENDS
+    return lines([first, *sorted([*others[1:], later], key=lambda line: line[0])])
+
+
 def learnt_whenever(
     definitions: list[CommandAt], events: list[Arrival], data: st.DataObject
 ) -> None:
@@ -85,6 +100,14 @@ def test_limits_hold_from_their_record_on_whenever_it_is_learnt(
 @examples(80)
 @given(computing_definitions(), arrivals(COMPUTED), st.data())
 def test_results_are_rounded_from_their_record_on_whenever_it_is_learnt(
+    definitions: list[CommandAt], events: list[Arrival], data: st.DataObject
+) -> None:
+    learnt_whenever(definitions, events, data)
+
+
+@examples(80)
+@given(writing_definitions(), arrivals(COMPUTED), st.data())
+def test_numbers_are_written_as_lago_does_from_their_record_on_whenever_it_is_learnt(
     definitions: list[CommandAt], events: list[Arrival], data: st.DataObject
 ) -> None:
     learnt_whenever(definitions, events, data)

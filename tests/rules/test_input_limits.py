@@ -113,6 +113,29 @@ def test_a_quotient_without_an_end_is_rounded_to_the_digits_of_a_value() -> None
     assert (shown["units"], shown["events_count"]) == ("1.69" + "4" * 35 + "5", 4)
 
 
+def seconds(limits: int) -> dict[str, Any]:
+    """Usage of one event of a whole second, by a text of its time, and of one a little later."""
+    story = Story(input_limits=limits)
+    text = "concat('at ', event.timestamp)"
+    story.metric("m", "unique_count_agg", expression=text, field_name="u")
+    story.plan(charge(properties={"amount": "1", "pricing_group_keys": ["u"]})).subscribe()
+    story.send("2024-01-02").send("2024-01-02T00:00:00.500")
+    (shown,) = story.usage("2024-01-10")["charges_usage"]
+    return dict(shown)
+
+
+@pytest.mark.parametrize(
+    ("limits", "texts"),
+    [
+        (4, ["at 1704153600.000", "at 1704153600.500"]),
+        (5, ["at 1704153600", "at 1704153600.5"]),
+    ],
+)
+def test_the_time_of_an_event_is_written_as_lago_does(limits: int, texts: list[str]) -> None:
+    groups = seconds(limits)["grouped_usage"]
+    assert sorted(each["grouped_by"]["u"] for each in groups) == texts
+
+
 def blanks(limits: int) -> Story:
     """A unique count paid in advance, of whom an empty text is taken in, out and in again."""
     story = Story(close_grid_s=60, input_limits=limits).metric("m", "unique_count_agg")

@@ -7689,8 +7689,8 @@ BUGS = (
     Bug(
         "a-time-is-kept-with-the-properties",
         "tables/values.py",
-        "return _Computed(expression, code) if cheap and not expression.timed else None",
-        "return _Computed(expression, code) if cheap else None",
+        "not (expression.timed or expression.writes_greatest)",
+        "not expression.writes_greatest",
         "tests/laws/test_expressions.py::test_what_more_than_a_few_properties_decide_is_looked_at",
     ),
     Bug(
@@ -8055,6 +8055,21 @@ BUGS = (
         "            0,",
         "tests/laws/test_input_limits.py"
         "::test_results_are_rounded_from_their_record_on_whenever_it_is_learnt",
+    ),
+    Bug(
+        "time-written-as-lago-does-before-its-time",
+        "app/definitions/input_limits.py",
+        "NUMBERS = (1, 2, 3, 5)",
+        "NUMBERS = (1, 2, 3, 4)",
+        "tests/rules/test_input_limits.py::test_the_time_of_an_event_is_written_as_lago_does",
+    ),
+    Bug(
+        "way-of-writing-learnt-late-not-refolded",
+        "tables/charge.py",
+        "            min(as_lago_after_ms, appended_ms) if computes else 0,",
+        "            0,",
+        "tests/laws/test_input_limits.py"
+        "::test_numbers_are_written_as_lago_does_from_their_record_on_whenever_it_is_learnt",
     ),
     Bug(
         "empty-text-never-billed-at-once",

@@ -89,6 +89,7 @@ async def evaluate_expression(call: Call) -> Any:
             str(event.code or ""),
             _timestamp_ms(bytes(event.timestamp), call.now_ms),
             {name: bytes(raw) for name, raw in (event.properties or {}).items()},
+            as_lago=call.meter.definitions.settings_at().writes_as_lago,
         )
     except (EvaluationFailed, ElementRefused) as error:
         raise invalid({"event": ["invalid_event"]}) from error

@@ -53,7 +53,8 @@ def with_expression(call: Call, event: IncomingEvent | StoredEvent) -> msgspec.R
     except InvalidExpression:
         return msgspec.Raw(event.properties)
     at_ms = call.now_ms if event.timestamp_ms is None else event.timestamp_ms
-    value = expression.evaluate(event.code, at_ms, properties)
+    as_lago = call.meter.definitions.settings_at().writes_as_lago
+    value = expression.evaluate(event.code, at_ms, properties, as_lago=as_lago)
     properties[metric.field_name] = value if isinstance(value, str) else plain(value)
     return msgspec.Raw(json_text.encode(properties))
 

@@ -178,7 +178,8 @@ async def try_expression(call: Call) -> Html | Reply:
         return _wrong("The example is no event", error)
     try:
         properties = {name: bytes(raw) for name, raw in event.properties.items()}
-        value = expression.evaluate(event.code, call.now_ms, properties)
+        as_lago = call.meter.definitions.settings_at().writes_as_lago
+        value = expression.evaluate(event.code, call.now_ms, properties, as_lago=as_lago)
     except EvaluationFailed as error:
         return _wrong("It has no value for this event", error)
     shown = value if isinstance(value, str) else plain(value)

@@ -10,7 +10,7 @@ from functools import partial
 from operator import attrgetter
 
 from app.definitions.indexes.index import Index
-from app.definitions.input_limits import NO_LIMITS, InputLimits
+from app.definitions.input_limits import NO_LIMITS, NUMBERS, InputLimits
 from app.definitions.model import HistoryRecord, SettingsRecord
 from app.definitions.timeline import NEVER_MS
 from app.definitions.versions import Versions
@@ -95,8 +95,9 @@ class SettingsVersions(Versions[SettingsRecord]):
     def _limits_of_all(self) -> InputLimits:
         since_ms = list(NO_LIMITS)
         for at_ms, record in zip(self.changes, self.all(), strict=True):
-            for number in range(min(record.input_limits, len(since_ms))):
-                since_ms[number] = min(since_ms[number], at_ms)
+            for place, number in enumerate(NUMBERS):
+                if number <= record.input_limits:
+                    since_ms[place] = min(since_ms[place], at_ms)
         return InputLimits(*since_ms)
 
     @property
