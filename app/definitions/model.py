@@ -425,7 +425,7 @@ class SettingsRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     0: as before there were any limits. 2: results of expressions are rounded as well. 3: an empty
     text bills nothing at once. 4 and 5: `end_rules`, for periods that are fixed after this record.
-    5: expressions write numbers as Lago does.
+    5: expressions write numbers as Lago does, and usage-changed tells of no alert.
     """
     producer_trust: ProducerTrust = "claimed"
     """Source of a raw record's organization: the record, the default organization or a gateway."""
@@ -443,6 +443,11 @@ class SettingsRecord(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def writes_as_lago(self) -> bool:
         """Whether expressions write numbers as Lago does, of events that come now."""
+        return self.input_limits >= 5
+
+    @property
+    def changes_without_alerts(self) -> bool:
+        """Whether usage-changed passes over what only an alert asks for."""
         return self.input_limits >= 5
 
     @property

@@ -13,6 +13,7 @@ from app.definitions.timeline import Timeline
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from app.wire.changed_records import changed_record
 from app.wire.usage_records import PublishedRecord
+from tables.cells.cell import Span
 from tables.partition.partition import Partition
 
 STEPS_AT_ONCE = 64
@@ -105,4 +106,10 @@ def _is_redefined(
     before, after = (
         partition.routes.compile(meter_key, until_ms, cut_ms) for until_ms in (since_ms, cut_ms)
     )
-    return not before.leads_like_in(subscription_id, after, newest_ms, cut_ms)
+    of_alerts = not partition.definitions.settings_at(cut_ms).changes_without_alerts
+
+    def concerns(span: Span) -> bool:
+        is_usage = of_alerts or not span.fold.over_life
+        return is_usage and span.key.subscription_id == subscription_id
+
+    return not before.leads_like_in(concerns, after, newest_ms, cut_ms)

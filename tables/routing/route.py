@@ -9,7 +9,7 @@ span and begins the next. Each span of a recurring metric also holds all history
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from itertools import accumulate, islice
 from operator import attrgetter
 from struct import Struct
@@ -345,16 +345,15 @@ class Route(msgspec.Struct, eq=False):
         return self._shape(*reach, same) == other._shape(*reach, same)
 
     def leads_like_in(
-        self, subscription_id: str, other: Route, newest_ms: int, appended_ms: int
+        self, concerns: Callable[[Span], bool], other: Route, newest_ms: int, appended_ms: int
     ) -> bool:
-        """Return whether another route sends them to the same cells of one subscription."""
+        """Return whether another route sends them to the same cells of some spans."""
         differs_ms = differ_ms(self.timelines, other.timelines)
-        reach = newest_ms, appended_ms, differs_ms.get(subscription_id, -NEVER_MS)
         mine, theirs = (
             {
-                span.key: led(span, *reach)
+                span.key: led(span, newest_ms, appended_ms, since_in(span.timeline, differs_ms))
                 for span in route._spans_until(newest_ms)
-                if span.key.subscription_id == subscription_id
+                if concerns(span)
             }
             for route in (self, other)
         )

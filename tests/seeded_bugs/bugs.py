@@ -2148,7 +2148,7 @@ BUGS = (
     Bug(
         "redefined-usage-not-told",
         "tables/closing/changed.py",
-        "return not before.leads_like_in(subscription_id, after, newest_ms, cut_ms)",
+        "return not before.leads_like_in(concerns, after, newest_ms, cut_ms)",
         "return False",
         "tests/semantics/test_changed.py"
         "::test_a_subscription_is_told_of_events_that_came_before_it",
@@ -8070,6 +8070,20 @@ BUGS = (
         "            0,",
         "tests/laws/test_input_limits.py"
         "::test_numbers_are_written_as_lago_does_from_their_record_on_whenever_it_is_learnt",
+    ),
+    Bug(
+        "usage-changed-by-an-alert",
+        "tables/closing/changed.py",
+        "is_usage = of_alerts or not span.fold.over_life",
+        "is_usage = True",
+        "tests/semantics/test_changed.py::test_an_alert_changes_no_usage",
+    ),
+    Bug(
+        "usage-not-changed-by-an-alert-before-its-time",
+        "tables/closing/changed.py",
+        "of_alerts = not partition.definitions.settings_at(cut_ms).changes_without_alerts",
+        "of_alerts = False",
+        "tests/semantics/test_changed.py::test_an_alert_changes_no_usage",
     ),
     Bug(
         "empty-text-never-billed-at-once",

@@ -118,6 +118,23 @@ def test_a_definition_is_told_of_codes_whose_events_it_leads_elsewhere() -> None
     assert messages(story)[len(before) + 1 :] == []
 
 
+@pytest.mark.parametrize(("limits", "tells"), [(4, True), (5, False)])
+@pytest.mark.parametrize("scope", ["current", "lifetime"])
+def test_an_alert_changes_no_usage(scope: str, limits: int, *, tells: bool) -> None:
+    story = told(input_limits=limits).send("2024-01-10T10:00:01", v="1")
+    alert = {
+        "alert_type": f"billable_metric_{scope}_usage_units",
+        "code": "a",
+        "billable_metric_code": "m",
+        "thresholds": [{"code": "t", "value": "100"}],
+    }
+    story.define("2024-01-15T00:00:01", commands.create_alert(ORG, SUBSCRIPTION, alert))
+    story.define("2024-01-16T00:00:01", commands.delete_alert(ORG, SUBSCRIPTION, "a"))
+    of_alert = [("01-15T00:01:00", ["m"]), ("01-16T00:01:00", ["m"])]
+    told_of_alert = of_alert if tells and scope == "lifetime" else []
+    assert messages(story) == [("01-10T10:01:00", ["m"]), *told_of_alert]
+
+
 def test_a_moment_tells_of_the_definitions_that_belong_to_it_alone() -> None:
     """They bring another grid. What came within the minute is cancelled in its millisecond."""
     story = Story(usage_changed=True).metric("m", "sum_agg", recurring=True)

@@ -232,7 +232,7 @@ async def test_a_refold_that_fails_half_way_is_in_no_flush(monkeypatch: pytest.M
     ]
     owned.refold_queue.want(meter_keys, AT_MS)
     packing = owned.state.packing
-    monkeypatch.setattr(packing, "replace", _NoMemory(packing.replace, len(meter_keys)))
+    monkeypatch.setattr(packing, "replacing", _NoMemory(packing.replacing, len(meter_keys)))
     with pytest.raises(MemoryError):
         await refold_queued(owned, lambda _: cast(Any, _EmptyLog()), Refolder(0, lambda: False))
     await refuses_to_flush(owned)
