@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from app.numbers import ZERO, exact_sum, round_units
 from tables.aggregation import Groups
-from tables.cells.figures import window_of
+from tables.cells.figures import clamped, window_of
 from tables.charge import Bucket
 from tables.weighted_sum import WeightedSumState
 from tests.conformance.in_advance import units_in_advance
@@ -72,9 +72,9 @@ def _numbers(
     result = span.fold.aggregation.result(state, before, window_of(period))
     full = round_units(result.full_units, metric.rounding_function, metric.rounding_precision)
     units = shown.aggregate
-    if prorated and current_usage and full < 0:
-        # Lago's current usage of a prorated charge drops both numbers to 0 with the full one.
-        units = ZERO
+    if prorated and current_usage:
+        # Lago's current usage of a prorated charge clamps each of its numbers by itself.
+        units = clamped(units)
     if current_usage and span.fold.in_advance:
         units = units_in_advance(folded, filter_id, groups, result.full_units)
     counted = Decimal(shown.events_count)

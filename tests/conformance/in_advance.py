@@ -95,7 +95,8 @@ def check_positions(vector: Vector) -> Iterator[Difference]:
 
     ordered = sorted(taken, key=place)  # type: ignore[arg-type]
     got = [str(ordered.index(arrival) + 1) for arrival in taken]
-    wanted = vector.json["expect"]["positions"]
+    # Texts or numbers.
+    wanted = list(map(str, vector.json["expect"]["positions"]))
     if got != wanted:
         yield Difference("positions", str(wanted), str(got))
 

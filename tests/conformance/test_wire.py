@@ -19,6 +19,7 @@ EVENT = {"transaction_id": "t", "code": "c", "timestamp": 1741007009, "propertie
         pytest.param(None, EVENT, {"error": "value_is_mandatory"}, id="null"),
         pytest.param("1 + 1", {"transaction_id": "t"}, {"value": 2}, id="bare-event"),
         pytest.param("event.properties.a * 3", EVENT, {"value": "6.0"}, id="value"),
+        pytest.param("9" * 39 + " + 1", EVENT, {"value": "1" + "0" * 39}, id="many-digits"),
     ],
 )
 def test_expressions(expression: str | None, event: Any, expect: Any) -> None:

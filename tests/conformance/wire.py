@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from app.expressions import EvaluationFailed, InvalidExpression, Result, parse
-from app.numbers import parse_text, plain, round_units
+from app.numbers import InvalidValue, parse_text, plain, round_units
 from app.wire.events import LAGO_NAMES, build_event
 from app.wire.refusals import ElementRefused, RefusalCode
 from app.wire.timestamps import JsonNumber, parse_timestamp
@@ -83,7 +83,11 @@ def _evaluated(text: str | None, event: Mapping[str, Any]) -> dict[str, Result]:
 
 
 def _comparable(value: Result) -> Result:
-    number = parse_text(value) if isinstance(value, str) else value
+    try:
+        number = parse_text(value) if isinstance(value, str) else value
+    except InvalidValue:
+        # An expression may have more digits than a value.
+        number = Decimal(value)
     return value if number is None else number
 
 
