@@ -69,7 +69,7 @@ def _cascaded(
     items = 0
     for child in definitions.children_of(old.id):
         # Each takes as long as it and its parent have charges.
-        items += 1 + len(new.charges) + sum(1 + len(each.filters) for each in child.charges)
+        items += len(new.charges) + child.items
         if items >= STEP_ITEMS:
             yield
             items = 0

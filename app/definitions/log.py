@@ -144,7 +144,7 @@ def applying(
     if isinstance(decision, Decision):
         changes = decision.changes
         # Nearly always a step takes them all.
-        if len(changes) > STEP_ITEMS:
+        if len(changes) > 1 and sum(map(_items_in, changes)) > STEP_ITEMS:
             coming = Coming(now_ms, offset)
             promised = PromisedPlans(coming), PromisedEnds(coming)
             changes = yield from _promising(definitions, changes, *promised)
@@ -257,7 +257,7 @@ def _promising(
                 definitions.alerts.promise_deletion(alert, ends)
             case _:
                 others.append(change)
-        items += 1 + _charges_in(change)
+        items += _items_in(change)
         if items >= STEP_ITEMS:
             yield
             items = 0
@@ -266,7 +266,7 @@ def _promising(
     return others
 
 
-def _charges_in(change: Change) -> int:
-    """Return how many charges a change has: each of a plan is looked at."""
+def _items_in(change: Change) -> int:
+    """Return how many items of a step a change is: all of a plan is looked at."""
     what = change.object if isinstance(change, Deletion) else change
-    return len(what.charges) if isinstance(what, Plan) else 0
+    return what.items if isinstance(what, Plan) else 1

@@ -238,9 +238,12 @@ def _trimmed_plans(plans: Iterable[Plan | None], metric: Metric) -> Steps[list[P
     """Return plans whose charge filters used a value that the metric lost, without that value."""
     allowed = {each.key: frozenset(each.values) for each in metric.filters}
     trimmed: list[Plan] = []
-    for count, plan in enumerate(plans, 1):
-        if count % STEP_ITEMS == 0:
+    items = 0
+    for plan in plans:
+        items += 1 if plan is None else plan.items
+        if items >= STEP_ITEMS:
             yield
+            items = 0
         if plan is None:
             continue
         charges = tuple(

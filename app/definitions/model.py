@@ -204,6 +204,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     parent_id: str | None = None
     """Id of the plan that it is a copy of, for one subscription with terms of its own."""
 
+    @property
+    def items(self) -> int:
+        """How many items of a step it is: itself, its charges and their filters."""
+        return 1 + sum(1 + len(charge.filters) for charge in self.charges)
+
 
 class Customer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A customer. `attributes` holds the fields that are only echoed (name, currency …)."""

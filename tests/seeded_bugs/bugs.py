@@ -8340,9 +8340,16 @@ BUGS = (
         "tests/rules/test_shared_charges.py::test_who_begins_after_a_change_has_it[metric]",
     ),
     Bug(
+        "plans-of-many-filters-trimmed-many-at-a-step",
+        "app/definitions/metrics.py",
+        "items += 1 if plan is None else plan.items",
+        "items += 1",
+        "tests/app/definitions/test_at_once.py::test_a_step_takes_few_plans_of_many_filters",
+    ),
+    Bug(
         "plans-of-many-charges-promised-many-at-a-step",
         "app/definitions/log.py",
-        "items += 1 + _charges_in(change)",
+        "items += _items_in(change)",
         "items += 1",
         "tests/app/definitions/test_at_once.py"
         "::test_plans_of_many_charges_are_promised_few_at_a_step",

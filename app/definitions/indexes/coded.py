@@ -108,11 +108,14 @@ class PlanIndex(CodedIndex[Plan]):
     def metrics_charged(self, charge_ids: Collection[str]) -> Steps[set[str]]:
         """Return ids of the metrics that charges have or had; there may be very many plans."""
         wanted, found = frozenset(charge_ids), set[str]()
-        for number, versions in enumerate(list(self.versions.values()) if wanted else (), 1):
+        items = 0
+        for versions in list(self.versions.values()) if wanted else ():
             for plan in versions.all():
                 found.update(each.metric_id for each in plan.charges if each.id in wanted)
-            if number % STEP_ITEMS == 0:
-                yield
+                items += 1 + len(plan.charges)
+                if items >= STEP_ITEMS:
+                    yield
+                    items = 0
         return found
 
     def commit(self, plan: Plan, now_ms: int, offset: int) -> None:

@@ -16,7 +16,7 @@ from app.definitions.command import Command
 from app.definitions.decision import Decision
 from app.definitions.indexes.coded import PlanIndex, PromisedPlans
 from app.definitions.log import apply, applying, commit, deciding
-from app.definitions.model import Plan
+from app.definitions.model import HistoryRecord, Plan
 from app.definitions.outcome import Applied
 from app.definitions.quotas import elapsed_charges, over_quota
 from app.definitions.state import Definitions
@@ -276,6 +276,46 @@ def test_plans_of_many_charges_are_promised_few_at_a_step(monkeypatch: pytest.Mo
         charges.append(0)
     assert sum(charges) == 19 * (STEP_ITEMS + 1)
     assert max(charges) <= STEP_ITEMS + 19
+
+
+def test_a_step_takes_few_plans_of_many_filters() -> None:
+    log, values, plans = Log(), [f"v{number}" for number in range(40)], 20
+    log.metric(filters=[{"key": "zone", "values": values}])
+    filters = [{"values": {"zone": [value]}, "properties": {"amount": "1"}} for value in values]
+    for number in range(plans):
+        charge = bodies.charge(billable_metric_code="storage", filters=filters)
+        log.plan(f"p{number}", charges=[charge])
+    fewer = {"filters": [{"key": "zone", "values": values[1:]}]}
+    command = commands.update_billable_metric(ORG, "storage", fewer)
+    log.at(CHANGED)
+    trimming, decision = counted(deciding(log.definitions, command, log.now_ms))
+    assert isinstance(decision, Decision)
+    assert len(decision.changes) == plans + 1 < STEP_ITEMS
+    assert trimming > plans // 2
+    steps, outcome = counted(ending(log, log.definitions, command))
+    assert isinstance(outcome, Applied)
+    assert steps > trimming + plans // 2
+    for number in range(plans):
+        plan = log.definitions.plan(ORG, f"p{number}")
+        assert plan is not None
+        assert [each.values["zone"] for each in plan.charges[0].filters] == [
+            (value,) for value in values[1:]
+        ]
+
+
+def test_of_plans_of_many_charges_a_step_looks_at_few() -> None:
+    log, plans = Log(), 10
+    codes = [f"m{number}" for number in range(40)]
+    ids = [log.metric(code).id for code in codes]
+    charges = [{"billable_metric_id": each, "charge_model": "standard"} for each in ids]
+    made = [log.plan(code=f"p{number}", charges=charges) for number in range(plans)]
+    wanted = made[-1].charges[7].id
+    record = HistoryRecord(
+        organization_id=ORG, charge_ids=(wanted,), from_ms=0, to_ms=1, append_time_ms=1, offset=9
+    )
+    steps = log.definitions.codes_named(record)
+    assert [next(steps) for _ in range(plans // 2)] == [None] * (plans // 2)
+    assert drained(steps) == {"m7"}
 
 
 def _code(versions: Versions[Any]) -> str:
