@@ -134,9 +134,14 @@ class Definitions(Index):
         last = bisect_right(self.history.times_ms, self.history.times_ms[first])
         return self.history.records[first:last]
 
-    def codes_named(self, record: HistoryRecord) -> Steps[frozenset[str]]:
-        """Return every code of the metrics that a history record names, present or past."""
-        charged = yield from self.plan_index.metrics_charged(record.charge_ids)
+    def codes_named(
+        self, record: HistoryRecord, plan_ids: Collection[str] | None = None
+    ) -> Steps[frozenset[str]]:
+        """Return every code of the metrics that a history record names, present or past.
+
+        `plan_ids`: plans that the charges are of; None: any.
+        """
+        charged = yield from self.plan_index.metrics_charged(record.charge_ids, plan_ids)
         found = (self.metric_versions.get(each) for each in {*record.metric_ids, *charged})
         return frozenset(
             m.code for versions in found if versions is not None for m in versions.all()

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from app.bounds.turns import drained
+from app.bounds.turns import Steps
 from app.definitions import commands
 from app.definitions.charge_terms import refused_terms
 from app.definitions.command import Command
-from app.definitions.log import apply
+from app.definitions.log import applying
 from app.definitions.model import Metric, Plan
 from app.definitions.outcome import Rejected
 from app.definitions.state import Definitions
@@ -52,18 +52,19 @@ def branch_with(
     from_ms: int,
     to_ms: int,
     now_ms: int,
-) -> Branch | Rejected:
+) -> Steps[Branch | Rejected]:
     """Return the definitions after changes to metrics and plans and a history record of them.
 
-    The history record covers published periods that start in [from_ms, to_ms).
+    The history record covers published periods that start in [from_ms, to_ms). No record may be
+    applied to the definitions before the last step.
     """
-    branch = definitions.branch()
+    branch, known = definitions.branch(), definitions.records_applied
     at_ms = max(now_ms, definitions.append_time_ms) + 1
     metric_ids: dict[str, None] = {}
     charge_ids: dict[str, None] = {}
     plan_ids = set[str]()
     for command in changes:
-        outcome = apply(branch, command.encode(), at_ms, branch.offset)
+        outcome = yield from applying(branch, command.encode(), at_ms, branch.offset)
         if isinstance(outcome, Rejected):
             return outcome
         changed = outcome.object if outcome is not None else None
@@ -78,7 +79,7 @@ def branch_with(
             old = definitions.plan_by_id(changed.id)
             charge_ids.update(dict.fromkeys(changed_charges(old, changed)))
     if not (metric_ids or charge_ids):
-        return Branch(branch, frozenset(), definitions.records_applied)
+        return Branch(branch, frozenset(), known)
     covering = commands.apply_history(
         organization_id,
         metric_ids=list(metric_ids),
@@ -86,12 +87,13 @@ def branch_with(
         from_ms=from_ms,
         to_ms=to_ms,
     )
-    applied = apply(branch, covering.encode(), at_ms, branch.offset)
+    applied = yield from applying(branch, covering.encode(), at_ms, branch.offset)
     if isinstance(applied, Rejected):
         return applied
-    codes = drained(branch.codes_named(branch.history_records[-1]))
+    # A charge is of one plan, and only of what is looked at does the branch make a copy.
+    codes = yield from branch.codes_named(branch.history_records[-1], plan_ids)
     of_plans = None if metric_ids else frozenset(plan_ids)
-    return Branch(branch, codes, definitions.records_applied, of_plans)
+    return Branch(branch, codes, known, of_plans)
 
 
 def changed_charges(old: Plan | None, new: Plan) -> list[str]:

@@ -280,7 +280,7 @@ class Evidence(Protocol):
         """
         ...
 
-    def preview(
+    async def preview(
         self, organization_id: str, changes: Sequence[Command], from_ms: int, to_ms: int
     ) -> AsyncGenerator[PreviewReport, None] | Rejected:
         """Compute what changes of metrics and plans would make of the usage at home here.

@@ -23,13 +23,13 @@ from app.kafka.topics import METER_DEFINITIONS
 from app.log import facts
 from app.meter.changes import DefinitionChange
 from app.meter.errors import BeyondRetention, TooOften, Unavailable
+from app.queries.undisturbed import undisturbed
 from app.runtime.engine import Engine
 from tables.partition.retained import may_need, needs_deleted
 
 log = logging.getLogger(__name__)
 
 APPLY_TIMEOUT_S = 10.0
-_BRANCHED_AGAIN = 3
 
 
 class Definer:
@@ -82,19 +82,14 @@ class Definer:
         engine = self._engine
         work = Work("request", "define", command.organization_id)
 
+        def applied() -> Steps[Definitions]:
+            branch = engine.definitions.branch()
+            now_ms = engine.clock.now_ms()
+            yield from applying(branch, command.encode(), now_ms, branch.offset)
+            return branch
+
         def after() -> Steps[Definitions]:
-            for _ in range(_BRANCHED_AGAIN):
-                known = engine.definitions.records_applied
-                branch = engine.definitions.branch()
-                steps = applying(branch, command.encode(), engine.clock.now_ms(), branch.offset)
-                for _ in steps:
-                    yield
-                    if engine.definitions.records_applied != known:
-                        # It looks at what it branched from, which is another by now.
-                        break
-                else:
-                    return branch
-            raise Unavailable("the definitions change all the time")
+            return undisturbed(engine.definitions, applied)
 
         if engine.brokers.away_since_s is not None:
             raise Unavailable("Kafka does not answer")

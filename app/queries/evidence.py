@@ -9,6 +9,7 @@ from contextlib import aclosing, suppress
 
 from msgspec.structs import replace
 
+from app.bounds.turns import Steps, Work
 from app.definitions.command import Command
 from app.definitions.outcome import Rejected
 from app.definitions.sizes import oversized
@@ -36,6 +37,7 @@ from app.queries.replay import Replay
 from app.queries.routing import CHANGED_HANDS, Routing
 from app.queries.series import usage_series
 from app.queries.trace import entries_of, trace, verdicts
+from app.queries.undisturbed import undisturbed
 from app.queries.verify import verify_names, verify_organization
 from app.runtime.engine import Engine
 from app.runtime.partition.owned import OwnedPartition
@@ -215,20 +217,25 @@ class Evidence:
             with suppress(asyncio.CancelledError, Exception):
                 await proof
 
-    def preview(
+    async def preview(
         self, organization_id: str, changes: Sequence[Command], from_ms: int, to_ms: int
     ) -> AsyncGenerator[PreviewReport, None] | Rejected:
         """Compute what changes would make of the usage on the partitions owned here."""
         for refused in map(oversized, changes):
             if refused is not None:
                 return refused
-        now_ms = self._engine.clock.now_ms()
-        branch = branch_with(
-            self._engine.definitions, organization_id, changes, from_ms, to_ms, now_ms
-        )
+        engine, now_ms = self._engine, self._engine.clock.now_ms()
+
+        def branched() -> Steps[Branch | Rejected]:
+            known = engine.definitions
+            return branch_with(known, organization_id, changes, from_ms, to_ms, now_ms)
+
+        work = Work("request", "preview", organization_id)
+        steps = undisturbed(engine.definitions, branched)
+        branch = await engine.shared.turns.run(work, steps)
         if isinstance(branch, Rejected):
             return branch
-        self._engine.scans.check(organization_id)
+        engine.scans.check(organization_id)
         return self._previewed(organization_id, branch, PreviewScope(from_ms, to_ms, now_ms))
 
     async def _previewed(

@@ -76,7 +76,7 @@ def previewed(months: int) -> Spent:
         for each in plan.charges
     ]
     change = commands.update_plan(ORG, "next", {"charges": others})
-    branch = branch_with(world.definitions, ORG, [change], 0, now_ms + 1, now_ms)
+    branch = drained(branch_with(world.definitions, ORG, [change], 0, now_ms + 1, now_ms))
     if isinstance(branch, Rejected):
         raise TypeError(str(branch))
     scope, changed = PreviewScope(0, now_ms + 1, now_ms), branch

@@ -83,7 +83,9 @@ def test_what_is_previewed_comes(data: st.DataObject) -> None:
     command = data.draw(changes(plan.payload["plan"]["charges"]))
     from_ms = START_MS + data.draw(st.integers(0, 3)) * WEEK_MS
     scope = PreviewScope(from_ms, from_ms + data.draw(st.integers(1, 9)) * WEEK_MS, AT_MS)
-    branch = branch_with(live.definitions, ORG, [command], scope.from_ms, scope.to_ms, AT_MS)
+    branch = drained(
+        branch_with(live.definitions, ORG, [command], scope.from_ms, scope.to_ms, AT_MS)
+    )
     assert not isinstance(branch, Rejected)
 
     before, cells = shown(live, branch.codes, scope), live.cells()

@@ -134,7 +134,7 @@ def _verified(live: Live, name: tuple[str, str], _: int) -> object:
 def _previewed(live: Live, name: tuple[str, str], at_ms: int) -> object:
     body = metric_body("filtered", filters=[{"key": "g", "values": ["x"]}])
     command = commands.update_billable_metric(ORG, "filtered", body)
-    branch = branch_with(live.definitions, ORG, [command], START_MS, at_ms, at_ms)
+    branch = drained(branch_with(live.definitions, ORG, [command], START_MS, at_ms, at_ms))
     if isinstance(branch, Rejected):
         return None
     scope = PreviewScope(START_MS, at_ms, at_ms)

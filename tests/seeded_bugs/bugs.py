@@ -6973,6 +6973,20 @@ BUGS = (
         "::test_what_is_looked_at_begins_with_the_plan_that_is_changed",
     ),
     Bug(
+        "preview-looks-at-all-plans",
+        "app/definitions/what_if.py",
+        "branch.history_records[-1], plan_ids)",
+        "branch.history_records[-1])",
+        "tests/app/definitions/test_what_if.py::test_of_a_changed_plan_no_other_is_looked_at",
+    ),
+    Bug(
+        "preview-of-definitions-as-they-were",
+        "app/queries/undisturbed.py",
+        "if definitions.records_applied != known:",
+        "if False:",
+        "tests/app/queries/test_preview.py::test_what_is_defined_while_a_preview_branches_is_in_it",
+    ),
+    Bug(
         "preview-leaves-out-terms-of-a-changed-plan",
         "app/definitions/what_if.py",
         "plan.id in changed or plan.parent_id in changed",

@@ -71,7 +71,7 @@ async def previewed(player: Player, command: Command, from_ms: int, to_ms: int) 
     """What all reports of a preview tell."""
     PROCESS.set(player.workers[0].process)
     gateway = Gateway(player.workers[0].engine, no_topics)
-    reports = gateway.evidence.preview(ORG, [command], from_ms, to_ms)
+    reports = await gateway.evidence.preview(ORG, [command], from_ms, to_ms)
     assert not isinstance(reports, Rejected)
     cells, skipped, pairs = list[PreviewedCell](), list[tuple[str, str]](), 0
     async for report in reports:

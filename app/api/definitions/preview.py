@@ -28,7 +28,7 @@ async def preview(call: Call) -> Any:
         raise invalid({"changes": _INVALID})
     made = [_command(call, change) for change in changes]
     from_ms, to_ms = _instant(given, "from", 0), _instant(given, "to", call.now_ms + 1)
-    reports = call.meter.evidence.preview(call.organization_id, made, from_ms, to_ms)
+    reports = await call.meter.evidence.preview(call.organization_id, made, from_ms, to_ms)
     if isinstance(reports, Rejected):
         raise rejected(reports)
     return await lines(call, {"peers": list(call.meter.routing.peers())}, reports)

@@ -234,7 +234,7 @@ async def preview(call: Call) -> Html | Reply:
     here = inside(call)
     body = filled.body(locked=locked)
     command = _command(here, filled.code, body, is_new)
-    reports = here.meter.evidence.preview(here.organization_id, [command], 0, here.now_ms + 1)
+    reports = await here.meter.evidence.preview(here.organization_id, [command], 0, here.now_ms + 1)
     if isinstance(reports, Rejected):
         return _refused(call, filled, is_new, locked, rejected(reports))
     previewed = await gathered(call, reports, {"changes": [{"billable_metric": body}]})

@@ -61,7 +61,7 @@ async def preview(call: Call) -> Html | Reply:
     filled, is_new = await _sent(call)
     here = inside(call)
     body, command = _change(call, filled, is_new)
-    reports = here.meter.evidence.preview(here.organization_id, [command], 0, here.now_ms + 1)
+    reports = await here.meter.evidence.preview(here.organization_id, [command], 0, here.now_ms + 1)
     if isinstance(reports, Rejected):
         return _refused(call, filled, is_new, rejected(reports))
     previewed = await gathered(call, reports, {"changes": [{"plan": body}]})

@@ -105,12 +105,18 @@ class PlanIndex(CodedIndex[Plan]):
         holders = self.holders.get((organization_id, code))
         return [] if holders is None else sorted(set(holders.all()))
 
-    def metrics_charged(self, charge_ids: Collection[str]) -> Steps[set[str]]:
-        """Return ids of the metrics that charges have or had; there may be very many plans."""
+    def metrics_charged(
+        self, charge_ids: Collection[str], plan_ids: Collection[str] | None = None
+    ) -> Steps[set[str]]:
+        """Return ids of the metrics that charges of plans have or had; None: of any.
+
+        There may be very many plans.
+        """
         wanted, found = frozenset(charge_ids), set[str]()
         items = 0
-        for versions in list(self.versions.values()) if wanted else ():
-            for plan in versions.all():
+        of_all = list(self.versions) if plan_ids is None else plan_ids
+        for plan_id in of_all if wanted else ():
+            for plan in self.versions[plan_id].all():
                 found.update(each.metric_id for each in plan.charges if each.id in wanted)
                 items += 1 + len(plan.charges)
                 if items >= STEP_ITEMS:

@@ -524,7 +524,7 @@ class LedgerMeter:
             as_of=AsOf(self.now_ms(), 0, len(self.taken), 0),
         )
 
-    def preview(
+    async def preview(
         self, organization_id: str, changes: Sequence[Command], from_ms: int, to_ms: int
     ) -> AsyncGenerator[PreviewReport, None] | Rejected:
         for command in changes:

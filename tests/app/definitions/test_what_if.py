@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
+from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.log import apply
@@ -12,6 +14,8 @@ from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied, Rejected
 from app.definitions.state import Definitions
 from app.definitions.what_if import Branch, branch_with, changed_charges
+from bench.growth.spent import steps_of
+from tests.world import bodies
 from tests.world.clock import START_MS, WEEK_MS
 from tests.world.definitions import (
     ORG,
@@ -36,7 +40,7 @@ def defined() -> tuple[Definitions, list[dict[str, Any]]]:
 
 
 def branched(definitions: Definitions, *changes: Command) -> Branch:
-    branch = branch_with(definitions, ORG, changes, START_MS, NOW_MS, NOW_MS)
+    branch = drained(branch_with(definitions, ORG, changes, START_MS, NOW_MS, NOW_MS))
     assert isinstance(branch, Branch)
     return branch
 
@@ -128,9 +132,23 @@ def test_a_changed_plan_is_named_by_the_charges_that_differ() -> None:
     assert changed_charges(old, old) == []
 
 
+def test_of_a_changed_plan_no_other_is_looked_at() -> None:
+    spent = []
+    # What is found once for all is found in the first round.
+    for others in (1, 1, 50):
+        definitions, _ = defined()
+        for number in range(others):
+            body = bodies.plan(f"other_{number}", [bodies.charge("sum")])
+            made = commands.create_plan(ORG, body).encode()
+            assert isinstance(apply(definitions, made, START_MS, definitions.offset), Applied)
+        change = commands.update_plan(ORG, "plan", {"charges": []})
+        spent.append(steps_of(partial(branched, definitions, change)))
+    assert spent[2] < 1.05 * spent[1]
+
+
 def test_what_the_log_would_reject_is_rejected() -> None:
     definitions, _ = defined()
     unknown = commands.update_billable_metric(ORG, "none", metric_body("sum"))
-    assert branch_with(definitions, ORG, [unknown], 0, 1, NOW_MS) == Rejected(
+    assert drained(branch_with(definitions, ORG, [unknown], 0, 1, NOW_MS)) == Rejected(
         404, "billable_metric_not_found"
     )

@@ -35,7 +35,9 @@ def previewed(told: Story, **properties: Any) -> list[tuple[str, str | None, str
     assert plan is not None
     changed = charge("m", id=plan.charges[0].id, properties={"amount": "2", **properties})
     command = commands.update_plan(ORG, "plan", {"charges": [changed]})
-    branch = branch_with(meter.definitions, ORG, [command], SCOPE.from_ms, SCOPE.to_ms, ms(AT))
+    branch = drained(
+        branch_with(meter.definitions, ORG, [command], SCOPE.from_ms, SCOPE.to_ms, ms(AT))
+    )
     assert not isinstance(branch, Rejected)
     job = begun(Preview(meter.partition, branch, [(ORG, SUBSCRIPTION)], SCOPE))
     while True:
@@ -95,7 +97,9 @@ def regrouping(meter: OfflineMeter, code: str) -> Branch:
     properties = {"amount": "1", "pricing_group_keys": ["g"]}
     changed = charge("m", id=plan.charges[0].id, properties=properties)
     command = commands.update_plan(ORG, code, {"charges": [changed]})
-    branch = branch_with(meter.definitions, ORG, [command], SCOPE.from_ms, SCOPE.to_ms, ms(AT))
+    branch = drained(
+        branch_with(meter.definitions, ORG, [command], SCOPE.from_ms, SCOPE.to_ms, ms(AT))
+    )
     assert not isinstance(branch, Rejected)
     return branch
 
@@ -155,7 +159,9 @@ def test_nothing_is_said_of_who_is_corrected_meanwhile_for_the_first_time() -> N
     scope = PreviewScope(now_ms, now_ms + 1, now_ms)
     body = metric_body("filtered", filters=[{"key": "g", "values": ["x"]}])
     command = commands.update_billable_metric(ORG, "filtered", body)
-    branch = branch_with(one.definitions, ORG, [command], scope.from_ms, scope.to_ms, now_ms)
+    branch = drained(
+        branch_with(one.definitions, ORG, [command], scope.from_ms, scope.to_ms, now_ms)
+    )
     assert not isinstance(branch, Rejected)
     job = begun(Preview(one.partition, branch, [NAME], scope))
     late = arrived("filtered", 9, week_ms - HOUR_MS, now_ms, v="3", g="x", u="a")
@@ -187,7 +193,9 @@ def test_many_groups_of_a_period_are_compared_by_steps(code: str, weeks: int, st
     kept |= {"id": made["new_id"], "properties": {"amount": "1"}}
     command = commands.update_plan(ORG, "plan", {"charges": [kept]})
     scope = PreviewScope(START_MS, START_MS + 1, START_MS + HOUR_MS)
-    branch = branch_with(one.definitions, ORG, [command], scope.from_ms, scope.to_ms, now_ms)
+    branch = drained(
+        branch_with(one.definitions, ORG, [command], scope.from_ms, scope.to_ms, now_ms)
+    )
     assert not isinstance(branch, Rejected)
     job = begun(Preview(one.partition, branch, [NAME], scope))
     job.feed(one.arrived())
