@@ -22,7 +22,7 @@ from tables.changelogged.packed_rows import Packed
 from tables.charge import ChargeFold
 from tables.closing.period_at_cut import CELLS_A_STEP
 from tables.daily_fold import charge_told
-from tables.partition.packing import decode_cell, decode_key, states_of
+from tables.partition.filling import decode_cell, decode_key, states_of
 from tables.partition.partition import Partition
 from tables.routing.period_charges import PeriodCharges
 

@@ -22,7 +22,7 @@ from tables.charge import ChargeFold
 from tables.closing.beside import told_of
 from tables.closing.period_before import PeriodBefore
 from tables.closing.revision import Closing
-from tables.partition.packing import decode_cell, states_of
+from tables.partition.filling import decode_cell, states_of
 from tables.partition.route_table import RouteTable
 from tables.routing.period_charges import PeriodCharge, PeriodCharges
 

@@ -7,19 +7,15 @@ else to do are kept as the changelog has them, and its routes are dropped.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain
 from operator import attrgetter
-from typing import Any
-
-import msgspec
 
 from app.bounds.turns import STEP_ITEMS, Steps, batches, drained, freeing
 from app.definitions.model import FOLD_VERSION
 from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import MeterKey, SubscriptionKey, interned
-from tables.aggregation import Aggregation
-from tables.cells.cell import Cell, GroupCell, Layer, Span, packed_cells
-from tables.cells.keys import CellKey, PackedCell, SpanKey, SpanSetKey
+from tables.cells.cell import Cell, Span, packed_cells
+from tables.cells.keys import CellKey, SpanSetKey
 from tables.changelogged.checkpoint import StateTooNew
 from tables.changelogged.checksum import record_hash
 from tables.changelogged.members import SetKey, set_key
@@ -32,6 +28,7 @@ from tables.changelogged.packed_rows import (
     is_newer,
     subscription_of,
 )
+from tables.partition.filling import OfSpans, decode_cell, filling, sorting
 from tables.partition.route_table import RouteTable
 from tables.partition.snapshot import Snapshot
 from tables.partition.staleness import Staleness
@@ -45,9 +42,6 @@ Piece = tuple[str, bytes]
 
 Stamp = tuple[int, int, tuple[int | None, int | None], int]
 """Everything but the cells that a route made now depends on."""
-
-OfSpans = dict[SpanKey, list[tuple[CellKey, Packed]]]
-"""Packed cells by the span that they belong to."""
 
 _TRIES = 8
 """How often very many cells are unpacked by steps while definitions come between these."""
@@ -422,83 +416,8 @@ class Packing:
 
 
 _dirty, _hash = attrgetter("dirty"), attrgetter("hash")
-# Plain __new__: the generated one costs three times as much, for every span.
-_new = tuple.__new__
-decode_cell = msgspec.msgpack.Decoder(PackedCell).decode
-decode_key = msgspec.msgpack.Decoder(CellKey).decode
 
 
 def _set_names(cell: CellKey) -> tuple[SpanSetKey, SpanSetKey]:
     """Return the sets that may have a cell's members: of a recurring metric, of another."""
     return (cell.filter_id, cell.groups, None), (cell.filter_id, cell.groups, cell.layer_ms)
-
-
-def sorting(cells: Iterator[Packed]) -> Steps[OfSpans]:
-    """Sort packed cells by the span that they belong to, by steps."""
-    found = by_span(islice(cells, STEP_ITEMS))
-    while some := list(islice(cells, STEP_ITEMS)):
-        yield
-        for key, of_span in by_span(some).items():
-            found.setdefault(key, []).extend(of_span)
-    return found
-
-
-def by_span(cells: Iterable[Packed]) -> OfSpans:
-    """Sort packed cells by the span that they belong to."""
-    found: OfSpans = {}
-    of_span: list[tuple[CellKey, Packed]] = []
-    last: tuple[object, ...] = ()
-    for cell in cells:
-        key = decode_key(cell[0])
-        of = key[:3]
-        if of != last:
-            # Those of one span mostly follow each other.
-            last = of
-            of_span = found.setdefault(_new(SpanKey, of), [])
-        of_span.append((key, cell))
-    return found
-
-
-def filling(
-    span: Span, packed: Sequence[tuple[CellKey, Packed]]
-) -> Steps[list[tuple[CellKey, Packed]]]:
-    """Give a span its packed cells by steps; return those that do not fit into it."""
-    left = unpack_into(span, packed[:STEP_ITEMS])
-    for some in batches(packed[STEP_ITEMS:], STEP_ITEMS):
-        yield
-        left += unpack_into(span, some)
-    return left
-
-
-def unpack_into(
-    span: Span, packed: Iterable[tuple[CellKey, Packed]]
-) -> list[tuple[CellKey, Packed]]:
-    """Give a span its packed cells; return those that do not fit into it."""
-    left: list[tuple[CellKey, Packed]] = []
-    layer: Layer | None = None
-    for name, (key, value) in packed:
-        if layer is None or layer.start_ms != name.layer_ms:
-            layer = span.layer_starting(name.layer_ms)
-        stored = decode_cell(value)
-        states = None if layer is None else states_of(stored, span.fold.aggregation)
-        if layer is None or states is None:
-            left.append((name, (key, value)))
-            continue
-        # The first is that of cut 0.
-        cell = layer.cell(name.filter_id, name.groups, states[0][1])
-        cell.state, span.generation = states[0][1], stored.generation
-        if isinstance(cell, GroupCell):
-            cell.first = stored.first
-        if len(states) > 1:
-            cell.late = dict(states[1:])
-        cell.hash = record_hash(key, value)
-    return left
-
-
-def states_of(stored: PackedCell, aggregation: Aggregation[Any]) -> list[tuple[int, Any]] | None:
-    """Return states of a cell by cut; None when they are of another aggregation."""
-    unpack = aggregation.unpack
-    try:
-        return [(cut_ms, unpack(packed)) for cut_ms, packed in stored.cuts]
-    except (ValueError, TypeError, ArithmeticError):
-        return None

@@ -24,7 +24,7 @@ from tables.cells.group_limit import GroupLimit
 from tables.cells.keys import PackedPosition
 from tables.changelogged.checkpoint import Checkpoint
 from tables.event_index.entries import Entry
-from tables.partition.packing import by_span, unpack_into
+from tables.partition.filling import by_span, unpack_into
 from tables.partition.partition import Partition
 from tables.partition.refold import Refold
 from tables.partition.tables import Carried

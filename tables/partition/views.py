@@ -7,7 +7,8 @@ from collections import OrderedDict
 from app.bounds.turns import STEP_ITEMS, Steps, drained
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.cells.cell import Span
-from tables.partition.packing import OfSpans, Packing, Stamp, filling, sorting
+from tables.partition.filling import OfSpans, filling, sorting
+from tables.partition.packing import Packing, Stamp
 from tables.partition.route_table import RouteTable
 from tables.partition.standing import Standing
 from tables.partition.tables import Tables

@@ -69,7 +69,10 @@ def test_unpacking_by_steps_between_definitions_and_events(data: st.DataObject) 
     definitions = data.draw(changing_definitions(ALL))
     live, warm = Live(definitions), Live(definitions)
     taken, steps = st.integers(0, 4), live.partition.packing.unpacking(NAME)
-    with patch("tables.partition.packing.STEP_ITEMS", 1):
+    with (
+        patch("tables.partition.packing.STEP_ITEMS", 1),
+        patch("tables.partition.filling.STEP_ITEMS", 1),
+    ):
         for arrival in data.draw(arrivals(ALL)):
             defined = data.draw(st.integers(0, 3))
             for one in (live, warm):
@@ -96,7 +99,10 @@ def test_what_changes_between_two_steps_stays_at_hand() -> None:
     live.flush()
     partition = live.partition
     for offset, flushes in enumerate((False, True), 2):
-        with patch("tables.partition.packing.STEP_ITEMS", 1):
+        with (
+            patch("tables.partition.packing.STEP_ITEMS", 1),
+            patch("tables.partition.filling.STEP_ITEMS", 1),
+        ):
             packing = partition.packing.packing(NAME)
             # Of two cells the first is packed by now.
             next(packing)
@@ -233,7 +239,10 @@ def test_what_stays_at_hand_at_a_look_is_looked_at_again(breaks_off: bool) -> No
         live.flush()
     partition, cooling = live.partition, Cooling(live.partition)
     partition.checkpoint.append_time_ms = START_MS + IDLE_MS + GRAIN_MS
-    with patch("tables.partition.packing.STEP_ITEMS", 1):
+    with (
+        patch("tables.partition.packing.STEP_ITEMS", 1),
+        patch("tables.partition.filling.STEP_ITEMS", 1),
+    ):
         steps = cooling.cooling(1 << 30)
         next(steps, None)
         steps.close()

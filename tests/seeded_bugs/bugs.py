@@ -7049,14 +7049,14 @@ BUGS = (
     ),
     Bug(
         "cells-unpacked-into-the-layer-before",
-        "tables/partition/packing.py",
+        "tables/partition/filling.py",
         "if layer is None or layer.start_ms != name.layer_ms:",
         "if layer is None:",
         "tests/laws/test_packed.py::test_packed_cells_of_several_periods_come_back_to_their_own",
     ),
     Bug(
         "packed-cells-parted-by-subscription",
-        "tables/partition/packing.py",
+        "tables/partition/filling.py",
         "if of != last:",
         "if of[:1] != last[:1]:",
         "tests/laws/test_packed.py::test_a_cut_leaves_packed_cells_as_they_were",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tables.cells.cell import Span
-from tables.partition.packing import unpack_into
+from tables.partition.filling import unpack_into
 
 
 class Unpacked:
@@ -17,7 +17,7 @@ class Unpacked:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch):
         self.cells = 0
-        monkeypatch.setattr("tables.partition.packing.unpack_into", self._unpack_into)
+        monkeypatch.setattr("tables.partition.filling.unpack_into", self._unpack_into)
 
     def _unpack_into(self, span: Span, packed: Sequence[Any]) -> Any:
         self.cells += len(packed)

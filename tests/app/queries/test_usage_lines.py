@@ -16,7 +16,7 @@ from app.queries.usage_lines import COUNTED, UsageLines
 from app.runtime.status import Tally
 from bench.growth.spent import steps_of
 from tables.cells.cell import Span
-from tables.partition.packing import unpack_into
+from tables.partition.filling import unpack_into
 from tables.partition.partition import Partition
 from tests.world.clock import START_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
@@ -142,7 +142,7 @@ def test_cells_at_rest_are_unpacked_only_to_be_added_up(
         unpacked.extend(packed)
         return unpack_into(span, packed)
 
-    monkeypatch.setattr("tables.partition.packing.unpack_into", noted)
+    monkeypatch.setattr("tables.partition.filling.unpack_into", noted)
     live.define_all()
     events = range(groups)
     live.deliver([arrived("sum", n, START_MS, START_MS, v="1", g=str(n)) for n in events])

@@ -10,7 +10,7 @@ import pytest
 from app.bounds.turns import STEP_ITEMS, drained
 from app.definitions import commands
 from tables.cells.cell import Span
-from tables.partition.packing import unpack_into
+from tables.partition.filling import unpack_into
 from tables.reading.usage import current_usage, current_usage_steps
 from tests.world.clock import DAY_MS, START_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of, subscription_body
@@ -61,7 +61,7 @@ def test_very_many_packed_cells_are_looked_at_by_steps(
         unpacked.extend(packed)
         return unpack_into(span, packed)
 
-    monkeypatch.setattr("tables.partition.packing.unpack_into", noted)
+    monkeypatch.setattr("tables.partition.filling.unpack_into", noted)
     steps = current_usage_steps(live.partition, name, START_MS + 1)
     for _ in range(6):
         before = len(unpacked)
@@ -80,5 +80,5 @@ def test_very_many_packed_cells_are_looked_at_by_steps(
     assert found.rows == usage.rows
     if between == "nothing":
         monkeypatch.undo()
-        monkeypatch.setattr("tables.partition.packing.by_span", None)
+        monkeypatch.setattr("tables.partition.filling.by_span", None)
         assert len(list(views.making(name))) == 0
