@@ -5,7 +5,7 @@ The checks come in Lago's order, and the first that fails answers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, get_args
 
@@ -15,6 +15,7 @@ from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.command import Command
 from app.definitions.decision import Decision, Deletion, payload_body, payload_text
 from app.definitions.fields import INVALID, MANDATORY, TAKEN, Fields, decimal, is_blank, scalar_text
+from app.definitions.indexes.index import CodeKey
 from app.definitions.model import Alert, AlertThreshold, AlertType, Subscription
 from app.definitions.outcome import Impact, Rejected, invalid, not_found
 from app.definitions.state import Definitions
@@ -33,12 +34,12 @@ NOT_AVAILABLE: Final = (
 Body = Mapping[str, Any]
 
 
-def create(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+def create(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision | Rejected]:
     """Make one alert."""
     subscription = _subscription(definitions, command, now_ms)
     if subscription is None:
         return not_found("subscription")
-    known = _Known(definitions.alerts.of(_name_of(subscription)))
+    known = yield from _known(definitions, _name_of(subscription))
     made = _made(definitions, subscription, payload_body(command, "alert"), now_ms, known)
     if isinstance(made, Rejected):
         return made
@@ -57,7 +58,7 @@ def create_many(
         return invalid({"alerts": [MANDATORY]})
     made: list[Alert] = []
     refused: dict[str, Any] = {}
-    known = _Known(definitions.alerts.of(_name_of(subscription)))
+    known = yield from _known(definitions, _name_of(subscription))
     for index, given in enumerate(bodies):
         if index and index % STEP_ITEMS == 0:
             yield
@@ -75,7 +76,7 @@ def create_many(
     return Decision(tuple(made), _impact(definitions, made), tuple(made))
 
 
-def update(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+def update(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision | Rejected]:
     """Change code, name, metric or thresholds; absent keys stay."""
     found = _found(definitions, command, now_ms)
     if isinstance(found, Rejected):
@@ -101,7 +102,7 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Decision 
     if fields.errors:
         return invalid(fields.errors)
     name = (found.organization_id, found.external_subscription_id)
-    refused = _Known(definitions.alerts.of(name)).clash(changed)
+    refused = (yield from _known(definitions, name)).clash(changed)
     if refused is not None:
         return refused
     if changed == found:
@@ -189,14 +190,22 @@ def _made(
     return known.clash(made) or made
 
 
+def _known(definitions: Definitions, name: CodeKey) -> Steps[_Known]:
+    """Look at all alerts of a name, of which there may be very many."""
+    known = _Known()
+    for number, alert in enumerate(definitions.alerts.of(name), 1):
+        known.add(alert)
+        if number % STEP_ITEMS == 0:
+            yield
+    return known
+
+
 class _Known:
     """Alerts of a subscription, by what no two of them share."""
 
-    def __init__(self, alerts: Iterable[Alert]):
+    def __init__(self) -> None:
         self._ids_by_code: dict[str, set[str]] = {}
         self._ids_by_subject: dict[tuple[AlertType, str], set[str]] = {}
-        for alert in alerts:
-            self.add(alert)
 
     def add(self, alert: Alert) -> None:
         """Take one more in."""

@@ -5046,10 +5046,18 @@ BUGS = (
         "tests/app/definitions/test_at_once.py::test_many_at_once_come_to_what_each_alone_does",
     ),
     Bug(
+        "alerts-of-a-name-looked-at-in-a-step",
+        "app/definitions/alerts.py",
+        "        if number % STEP_ITEMS == 0:\n",
+        "        if False:\n",
+        "tests/app/definitions/test_at_once.py"
+        "::test_the_other_alerts_of_a_name_are_looked_at_by_steps",
+    ),
+    Bug(
         "alerts-that-come-together-may-clash",
         "app/definitions/alerts.py",
-        "known.add(alert)",
-        "pass",
+        "            known.add(alert)\n",
+        "",
         "tests/app/definitions/test_alerts.py"
         "::test_many_are_made_by_steps_and_each_is_seen_by_those_after_it",
     ),

@@ -17,7 +17,7 @@ from app.definitions.decision import Decision
 from app.definitions.indexes.coded import PlanIndex, PromisedPlans
 from app.definitions.log import apply, applying, commit, deciding
 from app.definitions.model import HistoryRecord, Plan
-from app.definitions.outcome import Applied
+from app.definitions.outcome import Applied, Rejected
 from app.definitions.quotas import elapsed_charges, over_quota
 from app.definitions.state import Definitions
 from app.definitions.versions import Coming, Versions
@@ -316,6 +316,19 @@ def test_of_plans_of_many_charges_a_step_looks_at_few() -> None:
     steps = log.definitions.codes_named(record)
     assert [next(steps) for _ in range(plans // 2)] == [None] * (plans // 2)
     assert drained(steps) == {"m7"}
+
+
+@pytest.mark.parametrize("kind", ["created", "changed"])
+def test_the_other_alerts_of_a_name_are_looked_at_by_steps(kind: str) -> None:
+    log = alerts_log(MANY)
+    log.metric("more")
+    body = {"alert_type": "billable_metric_current_usage_units", "code": "a7"}
+    more = {**body, "billable_metric_code": "more", "thresholds": [{"value": "1"}]}
+    made = commands.create_alert(ORG, "sub", more)
+    command = made if kind == "created" else commands.update_alert(ORG, "sub", "a0", {"code": "a7"})
+    steps, decision = counted(deciding(log.definitions, command, log.now_ms))
+    assert steps > MANY // STEP_ITEMS
+    assert decision == Rejected(422, "validation_errors", {"code": ["value_already_exist"]})
 
 
 def _code(versions: Versions[Any]) -> str:
