@@ -7,7 +7,7 @@ organizations indexed. Then the usage of the few that are shown is computed.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from operator import attrgetter
 from typing import NamedTuple
@@ -355,10 +355,13 @@ def _bare(name: SubscriptionKey, customer: str) -> UsageView:
 
 def _cells(state: Partition, name: SubscriptionKey) -> int:
     """Count the cells that a subscription has at hand, in earlier periods too."""
+    codes: Collection[str] = state.event_ranges.codes[name]
+    if len(codes) > STEP_ITEMS:
+        # There may be any number of those that no metric ever had.
+        codes = [code for code in codes if state.definitions.had_metric(name[0], code)]
     return sum(
         len(layer.cells)
-        for code in state.event_ranges.codes[name]
-        if state.definitions.had_metric(name[0], code)
+        for code in codes
         for span in state.views.route_of((*name, code)).spans
         for layer in span.layers.values()
     )

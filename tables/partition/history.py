@@ -147,8 +147,8 @@ class History:
                 by_organization.setdefault(record.organization_id, []).append((record, {}))
         for organization_id, own in by_organization.items():
             for name in self._waiting_of(organization_id):
-                yield None
                 if name is None:
+                    yield None
                     continue
                 for record, told in own:
                     for cut_ms in self._shown_at(record, name, told):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -21,12 +22,17 @@ def calls_of(work: Callable[[], object]) -> Counter[str]:
         if event == "call" and not code.co_name.startswith("<") and not _is_passed_over(frame):
             calls[code.co_qualname] += 1
 
-    before = sys.getprofile()
+    before, collects = sys.getprofile(), gc.isenabled()
+    # What others left would be freed meanwhile, and calls whoever waits for that.
+    gc.collect()
+    gc.disable()
     sys.setprofile(note)
     try:
         work()
     finally:
         sys.setprofile(before)
+        if collects:
+            gc.enable()
     return calls
 
 
