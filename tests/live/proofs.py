@@ -69,13 +69,17 @@ async def define(api: Api) -> None:
 
 
 def some_events(count: int) -> list[Json]:
-    """Events of every metric, over three months, each subscription in turn."""
-    months = Months()
-    span_ms = months.now_ms - 1_000 - months.starts_ms[0]
-    made = []
+    """Events of every metric, a third in each of three months, each subscription in turn.
+
+    The last month may have begun a moment ago.
+    """
+    months, made = Months(), list[Json]()
     for number in range(count):
         code = list(METRICS)[number % len(METRICS)]
-        at_ms = months.starts_ms[0] + number * span_ms // count
+        month, of_month = divmod(3 * number, count)
+        begins_ms, ends_ms = months.starts_ms[month : month + 2]
+        lasts_ms = max(0, min(ends_ms, months.now_ms - 1_000) - begins_ms)
+        at_ms = begins_ms + lasts_ms * of_month // count
         properties: Json = {
             "gb": f"{number % 17}.25",
             "cores": number % 13,

@@ -428,7 +428,10 @@ async def test_a_worker_that_fell_out_of_the_group_crashes(
 async def test_a_worker_that_fetches_nothing_any_more_crashes(
     ready: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """aiokafka would hand out nothing, for ever, and tell nobody."""
+    """aiokafka would hand out nothing, for ever, and tell nobody.
+
+    Whoever waits for records just then tells of that wait, which is cancelled.
+    """
 
     def broken(*_: object) -> None:
         raise ValueError("nobody is asked")
@@ -436,7 +439,7 @@ async def test_a_worker_that_fetches_nothing_any_more_crashes(
     owner = Owner("a", Durable(), ready)
     monkeypatch.setattr(Fetcher, "_get_actions_per_node", broken)
     error = await crash_of(running(owner, ready))
-    assert isinstance(error, FetchingEnded)
+    assert isinstance(error, FetchingEnded | CancelledUnderneath)
 
 
 async def delete_before(settings: Settings, tp: TP, offset: int) -> None:
