@@ -115,6 +115,20 @@ def in_steps(items: Sequence[T], take: Callable[[Sequence[T]], object]) -> Steps
         yield
 
 
+def weighed(items: Iterable[T], weight: Callable[[T], int]) -> Iterator[list[T]]:
+    """Yield some items at a time: so few as weigh what a step takes, or one that weighs more."""
+    some, weighs = list[T](), 0
+    for item in items:
+        more = weight(item)
+        if some and weighs + more > STEP_ITEMS:
+            yield some
+            some, weighs = [], 0
+        some.append(item)
+        weighs += more
+    if some:
+        yield some
+
+
 def in_order(items: Iterable[T], key: Callable[[T], Any] | None = None) -> Steps[Iterator[T]]:
     """Sort any number of items by parts, a part at a step; return them in order."""
     left, parts = iter(items), list[list[T]]()

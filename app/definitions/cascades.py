@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from app.bounds.turns import STEP_ITEMS, Steps
+from app.bounds.turns import Steps, weighed
 from app.definitions.charges import Selection, free_code, last_number, selection_of
 from app.definitions.command import Command
 from app.definitions.decision import Decision
@@ -66,18 +66,19 @@ def _cascaded(
     in_use = definitions.has_subscribers(old.id)
     if in_use:
         codes |= affected_codes(definitions, old, new)
-    items = 0
-    for child in definitions.children_of(old.id):
+
+    def weight(child: Plan) -> int:
         # Each takes as long as it and its parent have charges.
-        items += len(new.charges) + child.items
-        if items >= STEP_ITEMS:
-            yield
-            items = 0
-        if _lives(definitions, child, now_ms):
-            follower = _following(child, old, new, now_ms, given)
-            if follower != child:
-                plans.append(follower)
-                codes |= affected_codes(definitions, child, follower)
+        return len(new.charges) + child.items
+
+    for children in weighed(definitions.children_of(old.id), weight):
+        for child in children:
+            if _lives(definitions, child, now_ms):
+                follower = _following(child, old, new, now_ms, given)
+                if follower != child:
+                    plans.append(follower)
+                    codes |= affected_codes(definitions, child, follower)
+        yield
     impact = None
     if codes:
         names = frozenset(codes)

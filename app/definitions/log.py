@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
-from app.bounds.turns import STEP_ITEMS, Steps, drained
+from app.bounds.turns import STEP_ITEMS, Steps, drained, weighed
 from app.definitions import (
     alerts,
     customers,
@@ -140,26 +140,26 @@ def applying(
     definitions.begin(offset)
     decision = yield from _deciding(definitions, command, now_ms)
     changes: Sequence[Change] = ()
-    promised: tuple[PromisedPlans, PromisedEnds] | None = None
+    promised: _Promised | None = None
     if isinstance(decision, Decision):
         changes = decision.changes
         # Nearly always a step takes them all.
         if len(changes) > 1 and sum(map(_items_in, changes)) > STEP_ITEMS:
             coming = Coming(now_ms, offset)
-            promised = PromisedPlans(coming), PromisedEnds(coming)
-            changes = yield from _promising(definitions, changes, *promised)
+            promised = _Promised(coming, PromisedPlans(coming), PromisedEnds(coming))
+            changes = yield from _promising(definitions, changes, promised)
     # All that follows is one step.
     definitions.pass_over(now_ms, offset)
     definitions.records.commit(now_ms, offset)
     if isinstance(decision, Rejected):
         return decision
     if promised is not None:
-        promised[0].coming.is_here = True
+        promised.coming.is_here = True
     for change in changes:
         commit(definitions, change, now_ms, offset)
     if promised is not None:
-        definitions.plan_index.commit_promised(promised[0])
-        definitions.alerts.commit_promised(promised[1])
+        definitions.plan_index.commit_promised(promised.plans)
+        definitions.alerts.commit_promised(promised.ends)
     return Applied(command.type, decision.object, decision.impact)
 
 
@@ -235,34 +235,35 @@ def _deciding(
         return cannot_be_applied()
 
 
+class _Promised(NamedTuple):
+    """What of a record is promised, until it is in force."""
+
+    coming: Coming
+    plans: PromisedPlans
+    ends: PromisedEnds
+
+
 def _promising(
-    definitions: Definitions,
-    changes: Sequence[Change],
-    promised: PromisedPlans,
-    ends: PromisedEnds,
+    definitions: Definitions, changes: Sequence[Change], promised: _Promised
 ) -> Steps[Sequence[Change]]:
     """Promise what can be promised; return the rest, which is committed at once: never much."""
     others: list[Change] = []
     subscriptions, plans = definitions.subscription_index, definitions.plan_index
-    items = 0
-    for change in changes:
-        match change:
-            case Subscription() if subscriptions.promise(change, promised.coming):
-                pass
-            case Plan() if plans.promise(change, promised):
-                pass
-            case Deletion(Plan() as gone) if plans.promise_deletion(gone, promised):
-                pass
-            case Deletion(Alert() as alert):
-                definitions.alerts.promise_deletion(alert, ends)
-            case _:
-                others.append(change)
-        items += _items_in(change)
-        if items >= STEP_ITEMS:
-            yield
-            items = 0
-    # What brings them into force is a step of its own.
-    yield
+    for some in weighed(changes, _items_in):
+        for change in some:
+            match change:
+                case Subscription() if subscriptions.promise(change, promised.coming):
+                    pass
+                case Plan() if plans.promise(change, promised.plans):
+                    pass
+                case Deletion(Plan() as gone) if plans.promise_deletion(gone, promised.plans):
+                    pass
+                case Deletion(Alert() as alert):
+                    definitions.alerts.promise_deletion(alert, promised.ends)
+                case _:
+                    others.append(change)
+        # What brings them into force is a step of its own.
+        yield
     return others
 
 

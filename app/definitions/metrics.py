@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from app.bounds.turns import STEP_ITEMS, Steps
+from app.bounds.turns import STEP_ITEMS, Steps, weighed
 from app.definitions.aggregation_types import (
     AGGREGATION_TYPES,
     NOT_FOR_SALE,
@@ -238,20 +238,17 @@ def _trimmed_plans(plans: Iterable[Plan | None], metric: Metric) -> Steps[list[P
     """Return plans whose charge filters used a value that the metric lost, without that value."""
     allowed = {each.key: frozenset(each.values) for each in metric.filters}
     trimmed: list[Plan] = []
-    items = 0
-    for plan in plans:
-        items += 1 if plan is None else plan.items
-        if items >= STEP_ITEMS:
-            yield
-            items = 0
-        if plan is None:
-            continue
-        charges = tuple(
-            _trimmed_charge(charge, allowed) if charge.metric_id == metric.id else charge
-            for charge in plan.charges
-        )
-        if charges != plan.charges:
-            trimmed.append(msgspec.structs.replace(plan, charges=charges))
+    for some in weighed(plans, lambda plan: 1 if plan is None else plan.items):
+        for plan in some:
+            if plan is None:
+                continue
+            charges = tuple(
+                _trimmed_charge(charge, allowed) if charge.metric_id == metric.id else charge
+                for charge in plan.charges
+            )
+            if charges != plan.charges:
+                trimmed.append(msgspec.structs.replace(plan, charges=charges))
+        yield
     return trimmed
 
 

@@ -4708,7 +4708,7 @@ BUGS = (
         "search-learns-nobody",
         "tables/partition/search.py",
         "            rest_names.add(meter_key[:2], meter_key[2])\n",
-        "",
+        "            pass\n",
         "tests/laws/test_undefined_names.py"
         "::test_after_a_restart_one_search_tells_who_has_such_events",
     ),
@@ -7270,7 +7270,7 @@ BUGS = (
     Bug(
         "all-alerts-end-in-one-step",
         "app/definitions/log.py",
-        "definitions.alerts.promise_deletion(alert, ends)",
+        "definitions.alerts.promise_deletion(alert, promised.ends)",
         "others.append(change)",
         "tests/app/definitions/test_at_once.py"
         "::test_its_last_step_is_no_longer_for_more_of_them[alerts]",
@@ -8252,8 +8252,8 @@ BUGS = (
     Bug(
         "race-of-one-id-not-told",
         "app/queries/ingest.py",
-        "verdicts.append(repeats or Accepted(position))",
-        "verdicts.append(Accepted(position))",
+        "verdicts[index] = repeats or Accepted(position)",
+        "verdicts[index] = Accepted(position)",
         "tests/live/test_racing.py::test_of_many_bodies_under_one_id_one_is_taken",
     ),
     Bug(
@@ -8364,15 +8364,15 @@ BUGS = (
     Bug(
         "plans-of-many-filters-trimmed-many-at-a-step",
         "app/definitions/metrics.py",
-        "items += 1 if plan is None else plan.items",
-        "items += 1",
+        "lambda plan: 1 if plan is None else plan.items)",
+        "lambda plan: 1)",
         "tests/app/definitions/test_at_once.py::test_a_step_takes_few_plans_of_many_filters",
     ),
     Bug(
         "plans-of-many-charges-promised-many-at-a-step",
         "app/definitions/log.py",
-        "items += _items_in(change)",
-        "items += 1",
+        "in weighed(changes, _items_in):",
+        "in weighed(changes, lambda _: 1):",
         "tests/app/definitions/test_at_once.py"
         "::test_plans_of_many_charges_are_promised_few_at_a_step",
     ),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, MutableMapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Generic, TypeVar
 
-from app.bounds.turns import STEP_ITEMS, Steps
+from app.bounds.turns import Steps, weighed
 from app.definitions.indexes.index import CodeKey, Index, newest, push
 from app.definitions.model import Metric, Plan
 from app.definitions.texts import differ_in_texts_only
@@ -113,15 +114,12 @@ class PlanIndex(CodedIndex[Plan]):
         There may be very many plans.
         """
         wanted, found = frozenset(charge_ids), set[str]()
-        items = 0
         of_all = list(self.versions) if plan_ids is None else plan_ids
-        for plan_id in of_all if wanted else ():
-            for plan in self.versions[plan_id].all():
-                found.update(each.metric_id for each in plan.charges if each.id in wanted)
-                items += 1 + len(plan.charges)
-                if items >= STEP_ITEMS:
-                    yield
-                    items = 0
+        plans = (plan for each in of_all if wanted for plan in self.versions[each].all())
+        for some in weighed(plans, lambda plan: 1 + len(plan.charges)):
+            charges = chain.from_iterable(plan.charges for plan in some)
+            found.update(each.metric_id for each in charges if each.id in wanted)
+            yield
         return found
 
     def commit(self, plan: Plan, now_ms: int, offset: int) -> None:

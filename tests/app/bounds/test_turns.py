@@ -14,6 +14,7 @@ import pytest
 
 from app.bounds.turns import (
     SORTED_AT_ONCE,
+    STEP_ITEMS,
     TURN_S,
     Kind,
     Turns,
@@ -21,6 +22,7 @@ from app.bounds.turns import (
     drained,
     freeing,
     in_order,
+    weighed,
 )
 
 
@@ -263,3 +265,10 @@ def test_very_many_items_are_freed_a_part_at_a_step(
     left = [len(items) for _ in freeing(items)]
     assert left == [2 * SORTED_AT_ONCE, SORTED_AT_ONCE]
     assert not list(freeing(items))
+
+
+def test_what_is_weighed_comes_so_few_at_a_time_as_a_step_takes() -> None:
+    weights = [STEP_ITEMS - 1, 1, 1, 5 * STEP_ITEMS, 2, STEP_ITEMS]
+    some = list(weighed(weights, lambda weight: weight))
+    assert some == [[STEP_ITEMS - 1, 1], [1], [5 * STEP_ITEMS], [2], [STEP_ITEMS]]
+    assert not list(weighed([], len))
