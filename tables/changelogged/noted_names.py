@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterator
 from typing import Final
 
-from tables.changelogged.piece_store import PeriodKey
-
-_BITS: Final = 1 << 22
-"""One for each name: of half a million names that are new, an eighth at most seem to be noted."""
+_HASHED: Final = (1 << 64) - 1
 
 
 class NotedNames:
-    """Names of periods that were noted."""
+    """Names that were noted, as bits. They are of this process: no other hashes as it does."""
 
-    def __init__(self) -> None:
-        self._bits = bytearray(_BITS // 8)
+    def __init__(self, bits: int, probes: int = 1) -> None:
+        """Take how many bits there are for all names, and how many of them tell one."""
+        self._bits = bytearray(bits >> 3)
+        self._size = bits
+        self._probes = probes
 
-    def note(self, name: PeriodKey) -> bool:
+    def note(self, name: Hashable) -> bool:
         """Note a name; return whether it may have been noted before."""
-        at = hash(name) % _BITS
-        byte, bit = at >> 3, 1 << (at & 7)
-        known = self._bits[byte]
-        self._bits[byte] = known | bit
-        return bool(known & bit)
+        bits, known = self._bits, True
+        for place in self._places(name):
+            at, bit = place >> 3, 1 << (place & 7)
+            known = known and bool(bits[at] & bit)
+            bits[at] |= bit
+        return known
+
+    def may_have(self, name: Hashable) -> bool:
+        """Return False if a name was not noted."""
+        return all(self._bits[place >> 3] >> (place & 7) & 1 for place in self._places(name))
+
+    def _places(self, name: Hashable) -> Iterator[int]:
+        hashed = hash(name) & _HASHED
+        step = hashed >> 32 | 1
+        return ((hashed + number * step) % self._size for number in range(self._probes))

@@ -66,7 +66,7 @@ class PublishedTable(Changelogged):
         """What local disk does not have yet, or not at all."""
         self._loading: dict[PeriodKey, dict[bytes, bytes | None]] = {}
         """By the rest of its key, the value of each record of periods that are being loaded."""
-        self._noted = None if self.began is not None or store is None else NotedNames()
+        self._noted = None if self.began is not None or store is None else NotedNames(_NOTED_BITS)
         """Periods that were loaded, where local disk has no others: nobody looks there for more."""
         if self.began is not None:
             self.sum = self.began.sum
@@ -293,6 +293,8 @@ class PublishedTable(Changelogged):
 _WITHOUT_CELLS: Final = PublishedPeriod()
 _AT_HAND = 200
 """Periods that are not let go of at once."""
+_NOTED_BITS: Final = 1 << 22
+"""One for each name: of half a million names that are new, an eighth at most seem to be noted."""
 _PLACE: Final = itemgetter(1, 0)
 """Where a period lies on local disk, by its name."""
 
