@@ -52,23 +52,23 @@ class Ingest:
         self, organization_id: str, events: Sequence[IncomingEvent]
     ) -> list[Duplicate | Refused | None]:
         """Say what `append` would refuse of events at home here."""
-        return await self._objections(organization_id, events)
+        found = await self._objections(organization_id, dict(enumerate(events)))
+        return [found[place] for place in range(len(events))]
 
     async def _objections(
-        self, organization_id: str, events: Sequence[IncomingEvent]
-    ) -> list[Duplicate | Refused | None]:
+        self, organization_id: str, events: Mapping[int, IncomingEvent]
+    ) -> dict[int, Duplicate | None]:
         """Return what is against each event; those of a partition are looked up together."""
-        by_home = defaultdict[int, list[int]](list)
-        for place, event in enumerate(events):
+        by_home = defaultdict[int, dict[int, IncomingEvent]](dict)
+        for place, event in events.items():
             home = self._engine.homes.of(organization_id, event.external_subscription_id)
-            by_home[home].append(place)
-        found: list[Duplicate | Refused | None] = [None] * len(events)
-        for places in by_home.values():
-            some = [events[place] for place in places]
-            owned = self._routing.at_home(organization_id, some[0].external_subscription_id)
-            entries = _entries(owned, organization_id, some)
-            for place, event, entry in zip(places, some, entries, strict=True):
-                found[place] = await self._repeats(entry, organization_id, event)
+            by_home[home][place] = event
+        found: dict[int, Duplicate | None] = {}
+        for some in by_home.values():
+            first = next(iter(some.values()))
+            owned = self._routing.at_home(organization_id, first.external_subscription_id)
+            for place, entry in _entries(owned, organization_id, some).items():
+                found[place] = await self._repeats(entry, organization_id, some[place])
         return found
 
     async def _repeats(
@@ -100,11 +100,9 @@ class Ingest:
         """Check, append as one record, wait for the fold's verdicts."""
         engine = self._engine
         homes = [engine.homes.of(organization_id, e.external_subscription_id) for e in events]
-        here = [i for i, home in enumerate(homes) if home in engine.owned]
-        objections: list[Duplicate | Refused | None] = [None] * len(events)
-        found = await self._objections(organization_id, [events[i] for i in here])
-        for i, objection in zip(here, found, strict=True):
-            objections[i] = objection
+        here = {i: events[i] for i, home in enumerate(homes) if home in engine.owned}
+        found = await self._objections(organization_id, here)
+        objections = [found.get(i) for i in range(len(events))]
         if any(objections) and not partial:
             return [objection or NotAppended() for objection in objections]
         kept = [i for i, objection in enumerate(objections) if objection is None]
@@ -119,11 +117,10 @@ class Ingest:
         verdicts: list[Verdict] = [o or Pending(position) for o in objections]
         owned = engine.owned.get(homes[first]) if folded else None
         if owned is not None:
-            told = {index: i for index, i in enumerate(kept) if homes[i] == homes[first]}
-            elements = {index: events[i] for index, i in told.items()}
-            found_there = await self._verdicts(owned, organization_id, elements, position)
-            for i, verdict in zip(told.values(), found_there, strict=True):
-                verdicts[i] = verdict
+            elements = {n: events[i] for n, i in enumerate(kept) if homes[i] == homes[first]}
+            told = await self._verdicts(owned, organization_id, elements, position)
+            for index, verdict in told.items():
+                verdicts[kept[index]] = verdict
         return verdicts
 
     async def _verdicts(
@@ -132,18 +129,18 @@ class Ingest:
         organization_id: str,
         elements: Mapping[int, IncomingEvent],
         position: RawPosition,
-    ) -> list[Verdict]:
+    ) -> dict[int, Verdict]:
         """Return what the fold made of elements, by index, of a record that it has folded."""
-        verdicts: list[Verdict] = []
-        entries = _entries(owned, organization_id, [*elements.values()])
-        for (index, incoming), entry in zip(elements.items(), entries, strict=True):
+        verdicts: dict[int, Verdict] = {}
+        for index, entry in _entries(owned, organization_id, elements).items():
             known = owned.verdicts.get((position.offset, index))
             if known is not None and known.code != RefusalCode.CONFLICTING_DUPLICATE:
-                verdicts.append(Refused(known.code, known.message, position))
+                verdicts[index] = Refused(known.code, known.message, position)
                 continue
             # By the index: the fold judges what repeats another event with the next flush only.
+            incoming = elements[index]
             repeats = await self._repeats(entry, organization_id, incoming, position, index)
-            verdicts.append(repeats or Accepted(position))
+            verdicts[index] = repeats or Accepted(position)
         return verdicts
 
     async def correct(
@@ -221,11 +218,11 @@ class Ingest:
 
 
 def _entries(
-    owned: OwnedPartition, organization_id: str, events: Sequence[IncomingEvent]
-) -> list[Entry | None]:
+    owned: OwnedPartition, organization_id: str, events: Mapping[int, IncomingEvent]
+) -> dict[int, Entry | None]:
     """Return what a partition's index has of the ids of events."""
     ids = [
         event_id(organization_id, event.external_subscription_id, event.transaction_id)
-        for event in events
+        for event in events.values()
     ]
-    return owned.state.index.find_many(ids)
+    return dict(zip(events, owned.state.index.find_many(ids), strict=True))

@@ -67,7 +67,7 @@ async def test_events_of_a_batch_are_looked_up_together(
     looked_up: list[int] = []
     entries_of = ingest._entries
 
-    def counted(owned: OwnedPartition, *events: Any) -> list[Entry | None]:
+    def counted(owned: OwnedPartition, *events: Any) -> dict[int, Entry | None]:
         looked_up.append(len(events[-1]))
         return entries_of(owned, *events)
 

@@ -361,8 +361,8 @@ async def test_who_posts_an_event_is_not_told_the_verdict_on_one_of_another_part
         )
         place = RawPosition(0, offset, AT_MS)
         elements, organization_id = {0: incoming}, twice[0].organization_id
-        (verdict,) = await gateway.ingest._verdicts(owned, organization_id, elements, place)
-        return verdict
+        told = await gateway.ingest._verdicts(owned, organization_id, elements, place)
+        return told[0]
 
     assert isinstance(await told(7), Accepted)
     assert isinstance(await told(8), Duplicate)
