@@ -47,7 +47,10 @@ class Search:
                 codes += [event.code for held in history if (event := held.event) is not None]
             for code in codes:
                 meter_key = (*name, code)
-                if meter_key in self.found or not self._is_sought(meter_key):
+                if meter_key in self.found:
+                    continue
+                if not self._is_sought(meter_key):
+                    self._note_later(meter_key)
                     continue
                 entry = index.find(arrival.identity)
                 if entry is None or entry[1:5] != arrival.place:
@@ -62,21 +65,25 @@ class Search:
                 yield meter_key
 
     def _is_sought(self, meter_key: MeterKey) -> bool:
-        """Return whether some of its events may be noted with the rest only.
+        """Return whether some of its events may be noted with the rest only."""
+        first_ms, last_ms = self._defined_ms
+        if not first_ms <= self._partition.definitions.known_since_ms(*meter_key) <= last_ms:
+            return False
+        return self._may_rest(meter_key)
 
-        Whoever is defined later is to be known by then.
-        """
-        event_ranges, (first_ms, last_ms) = self._partition.event_ranges, self._defined_ms
-        known_ms = self._partition.definitions.known_since_ms(*meter_key)
-        rest_names = event_ranges.rest_names
-        if known_ms < first_ms or (known_ms > last_ms and rest_names.is_whole):
-            return False
-        entry, rest = event_ranges.find(meter_key[:2], meter_key[2]), event_ranges.rest
-        may_rest = entry is None or (rest is not None and not entry.begins_before(rest))
-        if may_rest and known_ms > last_ms:
+    def _note_later(self, meter_key: MeterKey) -> None:
+        """Note one that may be sought once it is defined, as long as not all of these are known."""
+        partition = self._partition
+        rest_names, definitions = partition.event_ranges.rest_names, partition.definitions
+        if rest_names.is_whole or definitions.known_since_ms(*meter_key) <= self._defined_ms[1]:
+            return
+        if self._may_rest(meter_key):
             rest_names.add(meter_key[:2], meter_key[2])
-            return False
-        return may_rest
+
+    def _may_rest(self, meter_key: MeterKey) -> bool:
+        event_ranges = self._partition.event_ranges
+        entry, rest = event_ranges.find(meter_key[:2], meter_key[2]), event_ranges.rest
+        return entry is None or (rest is not None and not entry.begins_before(rest))
 
     def keep(self) -> set[SubscriptionKey]:
         """Keep what was found by itself; return names that corrections are about."""
