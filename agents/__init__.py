@@ -13,7 +13,6 @@ from agents import (
     close,
     cool,
     flush,
-    forward_ahead,
     probe,
     refold,
     renew,
@@ -28,11 +27,11 @@ from app.runtime.engine import PartitionAgent, WorkerAgent
 PARTITION_AGENTS: Final[tuple[PartitionAgent, ...]] = (
     lambda engine, owned: flush.flush(owned),
     lambda engine, owned: renew.renew(owned),
-    lambda engine, owned: close.close(owned, engine.progress, engine.offsets.rekeyed_end),
+    lambda engine, owned: close.close(owned),
     lambda engine, owned: cool.cool(owned, lambda: len(engine.owned)),
     lambda engine, owned: repair.repair(owned),
     lambda engine, owned: refold.refold(owned, engine.scan, engine.refolder),
-    lambda engine, owned: forward_ahead.forward_ahead(owned, engine.ahead),
+    lambda engine, owned: engine.ahead.go(owned),
 )
 
 WORKER_AGENTS: Final[tuple[WorkerAgent, ...]] = (

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import Protocol
 
 from agents.loop import every
-from app.definitions.state import Definitions
-from app.runtime.partition.owned import OwnedPartition
-from app.runtime.topics.daily_additions import DailyAdditions
+from app.runtime.engine import Engine
 
 log = logging.getLogger(__name__)
 
@@ -17,17 +13,7 @@ EVERY_S = 60.0
 """Whoever asks has what came since read by itself."""
 
 
-class Added(Protocol):
-    """The parts of a worker that are asked."""
-
-    definitions: Definitions
-    daily_additions: DailyAdditions
-
-    @property
-    def owned(self) -> Mapping[int, OwnedPartition]: ...
-
-
-async def add_days(worker: Added) -> None:
+async def add_days(worker: Engine) -> None:
     """Read on in the daily records of the partitions that are here, until cancelled."""
 
     async def read_on() -> None:

@@ -11,9 +11,9 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from agents.loop import every
+from app.kafka.topics import output_tp
 from app.runtime.partition.commit import OutputLost
 from app.runtime.partition.owned import OwnedPartition
-from app.runtime.topics.published_topic import output_tp
 from app.settings import Settings
 from tables.changelogged.checkpoint import OutputMark
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from array import array
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from itertools import chain, islice
 from typing import NamedTuple
 
@@ -23,10 +23,8 @@ from app.kafka.clients import NOT_TAKEN
 from app.kafka.transactions import Record
 from app.runtime.partition.cuts import HeldBy
 from app.runtime.partition.owned import OwnedPartition
-from app.runtime.progress import ProgressTable
 from app.wire.arrivals import SubscriptionKey
 from app.wire.usage_records import PublishedRecord, Topic
-from tables.changelogged.checkpoint import FORGETTING_VERSION
 from tables.closing.changed import changed_at
 from tables.closing.close import closing, let_go, settling
 from tables.closing.instants import instants_at, members_wanted
@@ -47,17 +45,13 @@ CLOSING = Work("close", "cut")
 USAGE_RECORDS: Topic = "usage-records"
 
 
-async def close(
-    owned: OwnedPartition,
-    progress: ProgressTable,
-    rekeyed_end: Callable[[int], Awaitable[int]],
-) -> None:
+async def close(owned: OwnedPartition) -> None:
     """Take the partition's cuts, in order, until cancelled."""
 
     async def close_what_is_due() -> None:
         try:
-            await close_due(owned, progress, rekeyed_end)
-            await forget_final(owned, progress)
+            await close_due(owned)
+            await forget_final(owned)
         except NOT_TAKEN as error:
             # How far the logs go cannot be asked now.
             log.debug("Partition %s closes nothing yet: %r", owned.number, error)
@@ -66,11 +60,7 @@ async def close(
     await whenever_wanted(owned, owned.cuts.woken, owned.cuts.pause_s, close_what_is_due)
 
 
-async def close_due(
-    owned: OwnedPartition,
-    progress: ProgressTable,
-    rekeyed_end: Callable[[int], Awaitable[int]],
-) -> None:
+async def close_due(owned: OwnedPartition) -> None:
     """Take every cut that nothing holds back."""
     while True:
         cuts = owned.cuts
@@ -84,7 +74,7 @@ async def close_due(
         if cut_ms >= NEVER_MS or cut_ms > max(now_ms, owned.state.checkpoint.append_time_ms):
             cuts.let_go()
             return
-        reason = await _held_back_by(owned, cut_ms, progress, rekeyed_end)
+        reason = await _held_back_by(owned, cut_ms)
         if reason is not None:
             cuts.hold_back(cut_ms, *reason, now_ms)
             return
@@ -99,14 +89,14 @@ async def close_due(
                 await _take_cut(owned, cut_ms)
 
 
-async def forget_final(owned: OwnedPartition, progress: ProgressTable) -> None:
+async def forget_final(owned: OwnedPartition) -> None:
     """Forget the cells of periods that are final, once every owner reads state without them.
 
     Some of them at a time, and so are emptied sets of members that nothing is folded into any more.
     In between cuts are taken.
     """
-    forgetting, partitions = owned.cuts.forgetting, owned.shared.settings.raw_partitions
-    if forgetting.has_work and progress.all_read(FORGETTING_VERSION, partitions):
+    forgetting = owned.cuts.forgetting
+    if forgetting.has_work and owned.shared.is_state_read_by_all():
         kept = await owned.shared.offsets.kept(owned.number)
         async with owned.work.shaping:
             if await owned.work.run(CLOSING, forgetting.forgetting(kept)):
@@ -128,22 +118,18 @@ async def forget_final(owned: OwnedPartition, progress: ProgressTable) -> None:
     owned.cuts.woken.set()
 
 
-async def _held_back_by(
-    owned: OwnedPartition,
-    cut_ms: int,
-    progress: ProgressTable,
-    rekeyed_end: Callable[[int], Awaitable[int]],
-) -> tuple[HeldBy, str] | None:
+async def _held_back_by(owned: OwnedPartition, cut_ms: int) -> tuple[HeldBy, str] | None:
     """Return what the cut waits for, as a code and a sentence; None when it can be taken."""
     if owned.state.checkpoint.append_time_ms <= cut_ms:
         return "raw_behind", f"raw partition {owned.number} is not folded past the cut"
+    progress = owned.shared.progress
     behind = progress.first_behind(cut_ms, owned.shared.settings.raw_partitions)
     if behind is not None:
         newest = progress.of(behind)
         owner = f", of {newest.url}," if newest is not None and newest.url else ""
         text = f"raw partition {behind}{owner} has not reported progress past the cut"
         return "peer_silent", text
-    if owned.state.checkpoint.rekeyed_next < await owned.cuts.forwarded_end(cut_ms, rekeyed_end):
+    if owned.state.checkpoint.rekeyed_next < await owned.cuts.forwarded_end(cut_ms):
         text = f"forwarded events of partition {owned.number} are not folded past the cut"
         return "forwarded_behind", text
     if owned.shared.definitions.append_time_ms <= cut_ms:

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 
@@ -26,20 +26,14 @@ from app.bounds.limits import (
     PEER_SILENT_S,
     REDIS_SILENT_S,
 )
-from app.clock import Clock
 from app.definitions.model import SettingsRecord
-from app.definitions.state import Definitions
-from app.kafka.brokers import Brokers
 from app.log import Fact, facts
-from app.meter.health import UNREADY, Code, Reason
+from app.meter.health import UNREADY, Code
 from app.redis.client import NoPermissionError, RedisError, ResponseError, closed, redis_client
 from app.runtime.agreement import differing_settings
-from app.runtime.context import WorkerContext
-from app.runtime.health import Health
+from app.runtime.engine import Engine
 from app.runtime.partition.life import State
-from app.runtime.partition.owned import OwnedPartition
-from app.runtime.progress import ProgressTable
-from app.runtime.status import Observed, Status
+from app.runtime.status import Observed
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -51,33 +45,7 @@ _REDIS_FULL_SHARE = 0.98
 """Share of maxmemory from which the probe warns; at the limit Redis itself refuses writes."""
 
 
-class Probed(Protocol):
-    """The parts of a worker that are looked at."""
-
-    settings: Settings
-    clock: Clock
-    definitions: Definitions
-    progress: ProgressTable
-    brokers: Brokers
-    health: Health
-    status: Status
-    shared: WorkerContext
-
-    @property
-    def url(self) -> str: ...
-
-    @property
-    def owned(self) -> Mapping[int, OwnedPartition]: ...
-
-    @property
-    def parked_subscriptions(self) -> int: ...
-
-    def reasons(self) -> list[Reason]:
-        """Return everything that is not as it should be."""
-        ...
-
-
-async def probe(worker: Probed) -> None:
+async def probe(worker: Engine) -> None:
     """Look until cancelled."""
     looks = _Looks(worker)
     try:
@@ -96,7 +64,7 @@ async def probe(worker: Probed) -> None:
 
 
 class _Looks:
-    def __init__(self, worker: Probed):
+    def __init__(self, worker: Engine):
         self._worker = worker
         self._health = worker.health
         self._redis: Any = redis_client(worker.settings, REDIS_SILENT_S)

@@ -9,38 +9,18 @@ asked every few seconds.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol
 
 from agents.loop import every
-from app.clock import Clock
-from app.kafka.brokers import Brokers
 from app.kafka.names import TopicPartition
-from app.runtime.delivery import Delivery
-from app.runtime.followed import FollowedDefinitions
-from app.runtime.offsets import Offsets
+from app.runtime.engine import Engine
 from app.runtime.partition.owned import OwnedPartition
-from app.runtime.status import Observed, Status, Tally
+from app.runtime.status import Observed
 
 EVERY_S = 1.0
 ASKED_EVERY_S = 5.0
 
 
-class SampledLag(Protocol):
-    """The parts of a worker that are asked."""
-
-    clock: Clock
-    brokers: Brokers
-    delivery: Delivery
-    followed: FollowedDefinitions
-    offsets: Offsets
-    status: Status
-    tally: Tally
-
-    @property
-    def owned(self) -> Mapping[int, OwnedPartition]: ...
-
-
-async def sample_lag(worker: SampledLag) -> None:
+async def sample_lag(worker: Engine) -> None:
     """Sample until cancelled; a broker that does not answer leaves the last sample."""
     ends = _Ends(worker)
 
@@ -56,7 +36,7 @@ async def sample_lag(worker: SampledLag) -> None:
     await every(EVERY_S, sample)
 
 
-def _astir(worker: SampledLag) -> list[int]:
+def _astir(worker: Engine) -> list[int]:
     """Return the partitions that have folded since they were sampled last, or were not at rest."""
     observed = worker.status.observed
     return [
@@ -71,7 +51,7 @@ def _astir(worker: SampledLag) -> list[int]:
 class _Ends:
     """Where partitions end, as it was asked and as it is seen with what is fetched."""
 
-    def __init__(self, worker: SampledLag):
+    def __init__(self, worker: Engine):
         self._worker = worker
         self._known: dict[TopicPartition, tuple[int, int]] = {}
         self.asked_s = -ASKED_EVERY_S
@@ -122,7 +102,7 @@ def _folded_to(owned: OwnedPartition) -> tuple[int, int]:
     return checkpoint.raw_next, checkpoint.rekeyed_next
 
 
-async def _sample(worker: SampledLag, ends: _Ends, numbers: Iterable[int]) -> None:
+async def _sample(worker: Engine, ends: _Ends, numbers: Iterable[int]) -> None:
     status, offsets = worker.status, worker.offsets
     logs = {number: offsets.logs_of(number) for number in numbers}
     if not logs:

@@ -7,23 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from operator import attrgetter
-from typing import Protocol
 
 from app.bounds.limits import TRUST_AFTER_MS
-from app.clock import Clock
-from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS
-from app.kafka.appender import Appender
 from app.kafka.names import RecordMetadata
 from app.kafka.topics import METER_DEFINITIONS
-from app.runtime.followed import FollowedDefinitions
+from app.runtime.engine import Engine
 from app.runtime.partition.owned import OwnedPartition
-from app.runtime.progress import ProgressTable
-from app.settings import Settings
 from app.wire.decode import TICK_HEADER
 
 log = logging.getLogger(__name__)
@@ -33,36 +27,9 @@ POLL_S = 0.1
 _asleep_until_ms = attrgetter("cuts.asleep_until_ms")
 
 
-class Ticking(Protocol):
-    """The parts of a worker that ticks need."""
-
-    settings: Settings
-    clock: Clock
-    definitions: Definitions
-    progress: ProgressTable
-    appender: Appender
-    followed: FollowedDefinitions
-
-    @property
-    def owned(self) -> Mapping[int, OwnedPartition]: ...
-
-    @property
-    def coming(self) -> frozenset[int]:
-        """The partitions that are ours and do not fold yet."""
-        ...
-
-
-async def tick(worker: Ticking) -> None:
+async def tick(worker: Engine) -> None:
     """Tick until cancelled."""
-    ticker = Ticker(
-        worker.settings,
-        worker.clock,
-        worker.definitions,
-        worker.progress,
-        worker.appender,
-        lambda: worker.followed.wanted_ms,
-    )
-    await ticker.run(lambda: worker.owned.values(), lambda: worker.coming)
+    await Ticker(worker).run()
 
 
 class Ticker:
@@ -72,25 +39,15 @@ class Ticker:
     own partition 0.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        clock: Clock,
-        definitions: Definitions,
-        progress: ProgressTable,
-        appender: Appender,
-        wanted_definitions_ms: Callable[[], int] = lambda: -1,
-    ):
-        """Take `wanted_definitions_ms`: past when somebody waits for definitions; -1: nobody."""
-        self._settings = settings
-        self._clock = clock
-        self._definitions = definitions
-        self._progress = progress
-        self._appender = appender
+    def __init__(self, worker: Engine):
+        self._worker = worker
+        self._settings = worker.settings
+        self._clock = worker.clock
+        self._definitions = worker.definitions
+        self._progress = worker.progress
         self._ticked_s: dict[str, float] = {}
         self._sending: dict[str, asyncio.Task[RecordMetadata]] = {}
         """The last tick of each partition."""
-        self._wanted_definitions_ms = wanted_definitions_ms
         self._quiet_until_ms = -1
         """The earliest cut that reports told of at the last look."""
         self._behind_ms = -1
@@ -99,16 +56,12 @@ class Ticker:
         """The earliest cut that a closer here waits for, as they said when they were last asked."""
         self._asked_s = -TICK_EVERY_S
 
-    async def run(
-        self,
-        owned: Callable[[], Iterable[OwnedPartition]],
-        coming: Callable[[], Iterable[int]] = frozenset,
-    ) -> None:
+    async def run(self) -> None:
         """Tick until cancelled; try again what is refused."""
         is_quiet, wanted_ms = False, -1
         while True:
             await self._pause(is_quiet and not self._is_before(wanted_ms))
-            partitions = list(owned())
+            partitions = list(self._worker.owned.values())
             if not (is_quiet := self._is_quiet(partitions)):
                 self._progress.stirred.clear()
                 self._quiet_until_ms = self._progress.next_cut_ms(-1)
@@ -116,12 +69,12 @@ class Ticker:
                 for partition in partitions:
                     partition.cuts.look_at(self._clock.now_ms())
                     await self.tick_where_needed(partition, past_ms)
-                for number in coming():
+                for number in self._worker.coming:
                     # Nobody else passes its log on while it is restored.
                     if past_ms is not None and self._progress.append_time_ms(number) <= past_ms:
                         await self._tick_raw(number)
             # A fold stands until then.
-            wanted_ms = self._wanted_definitions_ms()
+            wanted_ms = self._worker.followed.wanted_ms
             await self._tick_definitions(wanted_ms, self._clock.now_ms(), POLL_S)
 
     async def _pause(self, is_quiet: bool) -> None:
@@ -191,7 +144,7 @@ class Ticker:
             return
         self._ticked_s[name] = now_s
         timestamp_ms = self._clock.now_ms() if self._settings.test_clock else None
-        ticking = self._appender.append(
+        ticking = self._worker.appender.append(
             topic, None, None, partition, [(TICK_HEADER, b"1")], timestamp_ms
         )
         self._sending[name] = asyncio.create_task(ticking)

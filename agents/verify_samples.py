@@ -9,18 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import aclosing
-from typing import Protocol
 
 from agents.loop import every
 from app.queries.replay import Replay
 from app.queries.verify import verify_names
+from app.runtime.engine import Engine
 from app.runtime.partition.owned import OwnedPartition
-from app.runtime.scanning.scan import Scan
-from app.runtime.scanning.scans import Scans
-from app.runtime.status import Status
-from app.settings import Settings
 from app.wire.arrivals import SubscriptionKey
 
 log = logging.getLogger(__name__)
@@ -33,22 +29,7 @@ BEHIND_RECORDS = 20_000
 WAIT_S = 1.0
 
 
-class SampledPartitions(Protocol):
-    """The parts of a worker that are asked."""
-
-    settings: Settings
-    scans: Scans
-    status: Status
-
-    @property
-    def owned(self) -> Mapping[int, OwnedPartition]: ...
-
-    def scan(self, owned: OwnedPartition) -> Scan:
-        """Return a reader of all events of a partition."""
-        ...
-
-
-async def verify_samples(worker: SampledPartitions) -> None:
+async def verify_samples(worker: Engine) -> None:
     """Verify a few meter keys a minute until cancelled; trouble with the broker only delays it."""
     turns = RoundRobin(worker)
 
@@ -62,7 +43,7 @@ async def verify_samples(worker: SampledPartitions) -> None:
 _INTERRUPTED = "Verification in the background was interrupted: %s"
 
 
-async def verify_next(worker: SampledPartitions, turns: RoundRobin) -> None:
+async def verify_next(worker: Engine, turns: RoundRobin) -> None:
     """Verify the subscriptions whose turn it is."""
     owned, names = turns.next(worker.settings.verify_pairs_per_minute)
     if owned is None or not names:
@@ -79,7 +60,7 @@ async def verify_next(worker: SampledPartitions, turns: RoundRobin) -> None:
                     return
 
 
-async def until_folded(worker: SampledPartitions) -> None:
+async def until_folded(worker: Engine) -> None:
     """Wait while the live fold is behind: it needs the time more."""
     while not _is_wanted(worker) and any(
         worker.status.observed[n].lag > BEHIND_RECORDS
@@ -88,14 +69,14 @@ async def until_folded(worker: SampledPartitions) -> None:
         await asyncio.sleep(WAIT_S)
 
 
-def _is_wanted(worker: SampledPartitions) -> bool:
+def _is_wanted(worker: Engine) -> bool:
     return worker.scans.waiting > 0
 
 
 class RoundRobin:
     """Subscriptions of the owned partitions, one after the other, over and over."""
 
-    def __init__(self, worker: SampledPartitions):
+    def __init__(self, worker: Engine):
         self._worker = worker
         self._partition = -1
         self._left: dict[int, Iterator[SubscriptionKey]] = {}

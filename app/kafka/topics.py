@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
@@ -124,6 +125,11 @@ class _KnownTopic:
 
     partitions: int
     configs: Mapping[str, str]
+
+
+def output_tp(settings: Settings, number: int) -> TopicPartition:
+    """Return the topic partition to which a partition publishes its usage records."""
+    return TopicPartition(settings.topic(settings.usage_records_topic), number)
 
 
 def topic_specs(settings: Settings) -> list[TopicSpec]:

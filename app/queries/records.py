@@ -23,6 +23,7 @@ from app.definitions.timeline import NEVER_MS, Period
 from app.kafka.log_readers import LogRecord
 from app.kafka.log_search import LogSearch, searching
 from app.kafka.names import OffsetOutOfRangeError
+from app.kafka.topics import output_tp
 from app.meter.errors import BeyondRetention, Unavailable
 from app.meter.records import RecordPage, RecordPlace, RecordQuery
 from app.queries.listing import First
@@ -30,7 +31,6 @@ from app.queries.routing import Routing
 from app.runtime.engine import Engine
 from app.runtime.partition.owned import OwnedPartition
 from app.runtime.scanning.scans import ScanTurn
-from app.runtime.topics.published_topic import output_tp
 from app.wire.arrivals import SubscriptionKey
 from app.wire.instant_records import INSTANT_TYPES
 from app.wire.usage_records import cell_id, record_id

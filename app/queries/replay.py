@@ -14,9 +14,8 @@ from msgspec.structs import replace
 from app.bounds.turns import STEP_ITEMS, Steps, T
 from app.kafka.clients import NOT_TAKEN
 from app.meter.errors import BeyondRetention
-from app.runtime.context import RawElements
 from app.runtime.partition.owned import OwnedPartition
-from app.runtime.raw_lookup import RawPlace
+from app.runtime.raw_lookup import RawLookup, RawPlace
 from app.runtime.scanning.scan import Scan
 from app.runtime.scanning.scans import Scanner, ScanTurn
 from app.wire.arrivals import Arrival, Arrived, CorrectionArrival, MeterKey, SubscriptionKey
@@ -30,7 +29,7 @@ Feed = Callable[[list[Arrival]], Steps[None]]
 """Takes a part of what is read, by steps."""
 
 
-async def read_again(lookup: RawElements, places: Sequence[RawPlace]) -> list[Arrival]:
+async def read_again(lookup: RawLookup, places: Sequence[RawPlace]) -> list[Arrival]:
     """Return the events at places, in this order. Raises BeyondRetention if the log lacks one."""
     return at_places(places, await lookup.find_many(places))
 

@@ -1,18 +1,15 @@
-"""What the owned partitions of a worker share; what asks the brokers stands behind protocols."""
+"""What the owned partitions of a worker share."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from app.bounds.discards import Discards
 from app.bounds.turns import Turns
-from app.bounds.work_done import Operation
 from app.clock import Clock
-from app.definitions.outcome import Impact
 from app.definitions.state import Definitions
 from app.kafka.brokers import Brokers
 from app.ledger.ledger import LedgerRoom
@@ -20,15 +17,16 @@ from app.redis.members import MemberStore
 from app.runtime.apart import FirstFailure
 from app.runtime.delivery import Delivery
 from app.runtime.flush_pace import FlushPace
+from app.runtime.followed import FollowedDefinitions
 from app.runtime.homes import HomePartitions
-from app.runtime.progress import Progress, ProgressTable
-from app.runtime.raw_lookup import RawPlace
+from app.runtime.offsets import Offsets
+from app.runtime.progress import ProgressTable
+from app.runtime.raw_lookup import RawLookup
+from app.runtime.reports import Reports
 from app.runtime.status import Tally
 from app.settings import Settings
-from app.wire.arrivals import Arrived
 from tables.changelogged.checkpoint import FORGETTING_VERSION
 from tables.changelogged.members import MEMBERS_AT_HAND
-from tables.changelogged.presence import LogsKept
 
 Rebuilt = Literal["partition", "index", "figures", "members", "published"]
 
@@ -48,66 +46,6 @@ class Owner(Protocol):
         ...
 
 
-class Reporter(Protocol):
-    """Whoever tells all workers how far a partition is."""
-
-    def tell(self, progress: Progress) -> None:
-        """Tell it soon, or when the brokers are back."""
-        ...
-
-
-class RawElements(Protocol):
-    """The raw log, read at places."""
-
-    async def find_many(
-        self, places: Iterable[RawPlace], operation: Operation = "query"
-    ) -> dict[RawPlace, Arrived]:
-        """Return elements of raw records, without those that the log has no longer."""
-        ...
-
-
-class LogOffsets(Protocol):
-    """Where the logs begin now, and at a time."""
-
-    async def log_starts(self, number: int) -> tuple[int, int]:
-        """Return the first offsets that events-raw and events-rekeyed of a partition still have."""
-        ...
-
-    async def kept(self, number: int) -> LogsKept:
-        """Return what both logs of a partition still have."""
-        ...
-
-    async def logs_since(self, number: int, at_ms: int) -> tuple[int, int]:
-        """Return the first offsets of both that were appended at or after a time."""
-        ...
-
-
-class AppliedDefinitions(Protocol):
-    """The definitions log as far as this worker has applied it."""
-
-    @property
-    def last(self) -> tuple[int, int]:
-        """(next offset, append time) after the last record of the log that is no tick."""
-        ...
-
-    @property
-    def changed(self) -> asyncio.Condition:
-        """Notified when more of the log is applied."""
-        ...
-
-    def want(self, past_ms: int) -> None:
-        """Note that somebody waits for definitions later than this."""
-        ...
-
-    async def caught_up(self) -> int:
-        """Wait until everything that the log has now is applied; return the offset after it."""
-        ...
-
-    def impacts_since(self, offset: int) -> list[tuple[int, int, Impact]]:
-        """Return what definitions from an offset on may change."""
-        ...
-
-
 CAREFUL_BATCHES = 4
 """Batches of which records are at hand at once to be tried, of as many partitions."""
 
@@ -123,12 +61,12 @@ class WorkerContext:
     members: MemberStore
     url: str
     owner: Owner
-    reports: Reporter
+    reports: Reports
     delivery: Delivery
     brokers: Brokers
-    raw_lookup: RawElements
-    offsets: LogOffsets
-    followed: AppliedDefinitions
+    raw_lookup: RawLookup
+    offsets: Offsets
+    followed: FollowedDefinitions
     first_failure: FirstFailure
     """Tries events that may end the process; returns the first failure."""
     trying: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CAREFUL_BATCHES))

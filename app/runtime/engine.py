@@ -121,10 +121,8 @@ class Engine:
         self.brokers.seconds = self.shared.tally.kafka_seconds
         self.scans = Scans(self.shared.turns)
         self.refolder = Refolder(settings.refold_share, self._lags)
-        self.ahead = Ahead(self.forwarder, self.progress)
-        self.restorer = Restorer(
-            self.shared, self.delivery, self.offsets, self.progress, self.ahead
-        )
+        self.ahead = Ahead(self.forwarder)
+        self.restorer = Restorer(self.shared, self.ahead)
         self.ownership = Ownership(
             self.delivery, self.restorer, self._begin, self.crash, self.shared.tally
         )

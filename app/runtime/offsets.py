@@ -11,8 +11,7 @@ from app.kafka.clients import Consumer
 from app.kafka.joined import Joined
 from app.kafka.log_readers import first_appended, first_from
 from app.kafka.names import OffsetOutOfRangeError, TopicPartition
-from app.kafka.topics import EVENTS_REKEYED
-from app.runtime.topics.published_topic import output_tp
+from app.kafka.topics import EVENTS_REKEYED, output_tp
 from app.settings import Settings
 from tables.changelogged.presence import LogsKept
 

@@ -44,9 +44,9 @@ from tests.world.story import Story
 CUT_MS = 1_000
 
 
-def partition_of(own_ms: int, **also: Any) -> Any:
-    """Partition 0 of two."""
-    return SimpleNamespace(
+def partition_of(own_ms: int, other_ms: int, rekeyed_end: Any, **also: Any) -> Any:
+    """Partition 0 of two, `other_ms` being what the owner of the other one told."""
+    owned: Any = SimpleNamespace(
         number=0,
         state=SimpleNamespace(
             checkpoint=SimpleNamespace(append_time_ms=own_ms, rekeyed_next=0),
@@ -58,10 +58,13 @@ def partition_of(own_ms: int, **also: Any) -> Any:
         shared=SimpleNamespace(
             settings=SimpleNamespace(raw_partitions=2),
             definitions=SimpleNamespace(append_time_ms=also.get("defined_ms", 1_001)),
+            progress=progress_of(own_ms, other_ms),
+            offsets=SimpleNamespace(rekeyed_end=rekeyed_end),
         ),
         refold_queue=SimpleNamespace(since_ms=also.get("refold_since_ms")),
-        cuts=Cuts(cast(Any, SimpleNamespace(number=0)), cast(Any, None), cast(Any, None)),
     )
+    owned.cuts = Cuts(cast(Any, SimpleNamespace(number=0)), owned.shared, cast(Any, None))
+    return owned
 
 
 def progress_of(own_ms: int, other_ms: int) -> ProgressTable:
@@ -88,9 +91,7 @@ class Forwarded:
 
 async def reason(own_ms: int = 1_001, other_ms: int = 1_001, rekeyed: int = 0, **also: Any) -> Any:
     """Why partition 0 waits, `other_ms` being what the owner of the other one told."""
-    owned = partition_of(own_ms, **also)
-
-    return await _held_back_by(owned, CUT_MS, progress_of(own_ms, other_ms), Forwarded(rekeyed))
+    return await _held_back_by(partition_of(own_ms, other_ms, Forwarded(rekeyed), **also), CUT_MS)
 
 
 async def test_nothing_holds_it_back_once_everything_is_past_it() -> None:
@@ -101,10 +102,11 @@ async def test_nothing_holds_it_back_once_everything_is_past_it() -> None:
 
 async def test_what_is_forwarded_after_the_cut_holds_it_back_no_longer() -> None:
     """More may come all the time, and the cut would wait for all of it."""
-    owned, progress, forwarded = partition_of(1_001), progress_of(1_001, 1_001), Forwarded(7)
+    forwarded = Forwarded(7)
+    owned = partition_of(1_001, 1_001, forwarded)
 
     async def held(cut_ms: int = CUT_MS) -> str | None:
-        told = await _held_back_by(owned, cut_ms, progress, forwarded)
+        told = await _held_back_by(owned, cut_ms)
         return None if told is None else told[0]
 
     assert [await held(), await held()] == ["forwarded_behind"] * 2
@@ -113,7 +115,7 @@ async def test_what_is_forwarded_after_the_cut_holds_it_back_no_longer() -> None
     assert [await held(), await held(CUT_MS - 1)] == [None, None]
     assert forwarded.asked == 1
     for partition in (0, 1):
-        progress.note(Progress(partition, 2_001, CUT_MS, 1, "", 0))
+        owned.shared.progress.note(Progress(partition, 2_001, CUT_MS, 1, "", 0))
     owned.state.checkpoint.append_time_ms = owned.shared.definitions.append_time_ms = 2_001
     # By a later cut more was forwarded.
     assert await held(2_000) == "forwarded_behind"
@@ -163,13 +165,20 @@ async def test_a_cut_that_is_announced_while_a_later_one_waits_comes_first(
     Whoever found the later one was ended before it was scheduled.
     """
     cuts, taken, late = set[int](), list[int](), {SUBSCRIPTION}
-    owned = partition_of(CUT_MS + 1)
+    announced = [CUT_MS - 1]
+
+    async def rekeyed_end(number: int) -> int:
+        cuts.update(announced)
+        announced.clear()
+        return 0
+
+    owned = partition_of(CUT_MS + 1, CUT_MS + 1, rekeyed_end)
     schedule = SimpleNamespace(next_ms=lambda: min(cuts, default=NEVER_MS), has_taken=False)
     owned.work = SimpleNamespace(shaping=asyncio.Lock())
     owned.cuts = SimpleNamespace(
         schedule=schedule,
         let_go=lambda: None,
-        forwarded_end=lambda _, rekeyed_end: rekeyed_end(0),
+        forwarded_end=lambda _: rekeyed_end(0),
         reschedule=lambda names: cuts.update(CUT_MS for _ in names),
     )
     owned.state.cuts = SimpleNamespace(take_late_names=lambda: [late.pop()] if late else [])
@@ -183,19 +192,13 @@ async def test_a_cut_that_is_announced_while_a_later_one_waits_comes_first(
         cuts.discard(CUT_MS)
 
     owned.renewal = SimpleNamespace(enter_history=enter)
-    announced = [CUT_MS - 1]
-
-    async def rekeyed_end(number: int) -> int:
-        cuts.update(announced)
-        announced.clear()
-        return 0
 
     async def take(owned: Any, cut_ms: int) -> None:
         taken.append(cut_ms)
         cuts.remove(cut_ms)
 
     monkeypatch.setattr("agents.close._take_cut", take)
-    await close_due(owned, progress_of(CUT_MS + 1, CUT_MS + 1), rekeyed_end)
+    await close_due(owned)
     assert taken == [CUT_MS - 1, CUT_MS]
 
 
@@ -223,10 +226,9 @@ async def test_members_that_go_have_a_flush_only_if_more_of_them_are_left(
         cuts=SimpleNamespace(forgetting=SimpleNamespace(has_work=False), woken=asyncio.Event()),
         work=SimpleNamespace(shaping=asyncio.Lock(), run=run),
         next_flush=SimpleNamespace(note_moved=lambda: told.update(moved=1)),
-        shared=SimpleNamespace(settings=SimpleNamespace(raw_partitions=1)),
         flush=flush,
     )
-    await forget_final(owned, ProgressTable())
+    await forget_final(owned)
     assert (told["flushed"], told["moved"], members.pending) == (flushes, 1, 1)
     assert members.leaving == ({b"replaced": read_on} if read_on else {})
     assert owned.cuts.woken.is_set()
@@ -251,14 +253,13 @@ async def test_who_is_final_is_forgotten_with_cuts_in_between() -> None:
         work=SimpleNamespace(shaping=asyncio.Lock(), run=run),
         next_flush=SimpleNamespace(note_moved=lambda: None),
         shared=SimpleNamespace(
-            settings=SimpleNamespace(raw_partitions=1),
+            is_state_read_by_all=lambda: True,
             offsets=SimpleNamespace(kept=kept),
         ),
     )
-    everybody: Any = SimpleNamespace(all_read=lambda version, partitions: True)
     for woken in told:
         owned.cuts.woken.clear()
-        await forget_final(owned, everybody)
+        await forget_final(owned)
         assert owned.cuts.woken.is_set() == woken
 
 

@@ -24,7 +24,6 @@ from app.kafka.record_batch import RawRecord, RecordBatch
 from app.runtime.partition.ahead import Ahead
 from app.runtime.partition.next_flush import NextFlush
 from app.runtime.partition.portion import MAX_STAMP_AHEAD_MS, ClockAhead, Portion
-from app.runtime.progress import ProgressTable
 from app.settings import Settings
 from tables.changelogged.checkpoint import Checkpoint
 from tests.world.waiting import until
@@ -72,7 +71,7 @@ async def test_a_broker_whose_clock_is_hours_ahead_is_not_followed(ahead: bool) 
     stamped = [cast(RawRecord, raw)]
     nobody = cast(Any, None)
     batch = RecordBatch([stamped], TP("events", 3), 0, 1, 0)
-    reading = Ahead(nobody, ProgressTable()).forward(owned, TP("events", 3), stamped, 1)
+    reading = Ahead(nobody).forward(owned, TP("events", 3), stamped, 1)
     taking = take_raw(owned, batch, nobody)
     read, left = (reading, taking) if ahead else (taking, reading)
     left.close()

@@ -25,6 +25,28 @@ from tests.world.waiting import until
 
 pytestmark = pytest.mark.servers
 
+
+def ticker_of(
+    settings: Settings,
+    owned: list[OwnedPartition],
+    progress: ProgressTable | None = None,
+    appender: Appender | None = None,
+    followed: object = None,
+) -> Ticker:
+    """The ticks of a worker that has these parts and nothing else."""
+    worker: Any = SimpleNamespace(
+        settings=settings,
+        clock=SystemClock(),
+        definitions=Definitions(),
+        progress=progress or ProgressTable(),
+        appender=appender or Appender(settings),
+        followed=followed or SimpleNamespace(wanted_ms=-1),
+        owned=dict(enumerate(owned)),
+        coming=(),
+    )
+    return Ticker(worker)
+
+
 OWNED = cast(
     OwnedPartition,
     SimpleNamespace(
@@ -47,9 +69,8 @@ async def _tick(settings: Settings, message_bytes: int) -> None:
     appender = Appender(settings)
     await appender.start()
     try:
-        ticker = Ticker(settings, SystemClock(), Definitions(), ProgressTable(), appender)
         async with asyncio.timeout(3):
-            await ticker.run(lambda: [OWNED])
+            await ticker_of(settings, [OWNED], appender=appender).run()
     finally:
         await appender.stop()
 
@@ -95,8 +116,7 @@ async def test_partitions_are_not_looked_at_while_no_cut_is_past_and_nobody_repo
         SimpleNamespace(number=1, state=SimpleNamespace(checkpoint=checkpoint), cuts=cuts),
     )
     progress = ProgressTable()
-    ticker = Ticker(settings, SystemClock(), Definitions(), progress, Appender(settings))
-    ticking = asyncio.create_task(ticker.run(lambda: [idle]))
+    ticking = asyncio.create_task(ticker_of(settings, [idle], progress).run())
     try:
         await until(lambda: bool(looked))
         await asyncio.sleep(0.5)
@@ -116,13 +136,15 @@ async def test_a_report_or_who_waits_for_definitions_is_looked_at_at_once(
     monkeypatch.setattr("agents.tick.TICK_EVERY_S", 60.0)
     wanted_ms, asked = -1, list[int]()
 
-    def wanted() -> int:
-        asked.append(wanted_ms)
-        return wanted_ms
+    class Followed:
+        @property
+        def wanted_ms(self) -> int:
+            asked.append(wanted_ms)
+            return wanted_ms
 
     progress = ProgressTable()
-    ticker = Ticker(settings, SystemClock(), Definitions(), progress, Appender(settings), wanted)
-    ticking = asyncio.create_task(ticker.run(list))
+    ticker = ticker_of(settings, [], progress, followed=Followed())
+    ticking = asyncio.create_task(ticker.run())
     try:
         await asyncio.sleep(5 * POLL_S)
         looks = len(asked)

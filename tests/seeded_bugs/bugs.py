@@ -97,14 +97,14 @@ BUGS = (
     Bug(
         "late-fold-holds-back-all",
         "app/runtime/partition/ahead.py",
-        "looks = looks + 1 if self._is_waited_for(going) else 0",
+        "looks = looks + 1 if _is_waited_for(going) else 0",
         "looks = 0",
         "tests/simulation/test_ahead.py::test_a_fold_that_is_late_holds_back_no_other_partition",
     ),
     Bug(
         "restored-log-that-nobody-passes-on",
         "agents/tick.py",
-        "for number in coming():",
+        "for number in self._worker.coming:",
         "for number in ():",
         "tests/simulation/test_ahead.py::test_a_partition_that_is_restored_holds_back_no_other",
     ),

@@ -30,7 +30,7 @@ from app.runtime.context import WorkerContext
 from app.runtime.partition.forwarder import Forwarder, Forwards
 from app.runtime.partition.life import Life, State
 from app.runtime.partition.portion import Forwarding, Portion, decoding_of
-from app.runtime.progress import Progress, ProgressTable
+from app.runtime.progress import Progress
 from app.runtime.topics.changelogs import CHECKPOINT_KEY
 from tables.changelogged.checkpoint import Checkpoint
 
@@ -123,9 +123,8 @@ class RestoringPartition:
 class Ahead:
     """Forwards ahead of folds, for as long as others need it."""
 
-    def __init__(self, forwarder: Forwarder, progress: ProgressTable):
+    def __init__(self, forwarder: Forwarder):
         self._forwarder = forwarder
-        self._progress = progress
 
     async def go(self, going: Going) -> None:
         """Forward whenever the fold stands or others have waited for long, until cancelled."""
@@ -154,16 +153,13 @@ class Ahead:
         looks, loop = 0, asyncio.get_running_loop()
         while looks < 2 and not going.stalled.is_set():
             if not looks:
-                await _first_of(going.stalled, self._progress.waiting)
+                await _first_of(going.stalled, going.shared.progress.waiting)
             # All partitions look at one time: the loop wakes once for them.
             at_s = (loop.time() // LOOKS_S + 1) * LOOKS_S
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(at_s):
                     await going.stalled.wait()
-            looks = looks + 1 if self._is_waited_for(going) else 0
-
-    def _is_waited_for(self, going: Going) -> bool:
-        return self._progress.is_waited_for(going.number, going.forwarded[1])
+            looks = looks + 1 if _is_waited_for(going) else 0
 
     async def _read_on(self, going: Going) -> None:
         if going.forwarded[0] < 0 and not await going.find_place():
@@ -175,7 +171,7 @@ class Ahead:
             extra=facts("note", partition=going.number),
         )
         async with _reader(going) as (consumer, tp):
-            while going.stalled.is_set() or self._is_waited_for(going):
+            while going.stalled.is_set() or _is_waited_for(going):
                 fetched = await consumer.getmany(
                     tp, timeout_ms=READ_TIMEOUT_MS, max_records=MAX_RECORDS
                 )
@@ -206,15 +202,20 @@ class Ahead:
             # Forwards of a batch that stands still come first.
             await going.forwards.settle(going.forwards.count)
             going.note_forwarded(portion.next_offset, portion.append_time_ms)
-            self._tell(going)
+            _tell(going)
             if portion.waits_past_ms is not None:
                 await going.life.definitions_past(portion.waits_past_ms)
 
-    def _tell(self, going: Going) -> None:
-        """Tell how far it is forwarded; how far it is folded its flushes tell."""
-        told = self._progress.of(going.number)
-        if told is not None:
-            going.shared.reports.tell(going.reported(told))
+
+def _is_waited_for(going: Going) -> bool:
+    return going.shared.progress.is_waited_for(going.number, going.forwarded[1])
+
+
+def _tell(going: Going) -> None:
+    """Tell how far it is forwarded; how far it is folded its flushes tell."""
+    told = going.shared.progress.of(going.number)
+    if told is not None:
+        going.shared.reports.tell(going.reported(told))
 
 
 async def _first_of(*events: asyncio.Event) -> None:

@@ -14,14 +14,14 @@ from msgspec.structs import replace
 from app.failpoints import failpoint
 from app.kafka.names import TopicPartition
 from app.kafka.record_batch import RecordBatch
-from app.kafka.topics import CELLS_CHANGELOG
+from app.kafka.topics import CELLS_CHANGELOG, output_tp
 from app.kafka.transactions import Conclude, Fenced, Record
 from app.runtime.context import WorkerContext
 from app.runtime.partition.forwarder import Forwards
 from app.runtime.partition.life import Life
 from app.runtime.progress import Progress
 from app.runtime.topics.changelogs import CHECKPOINT_KEY
-from app.runtime.topics.published_topic import output_mark, output_tp
+from app.runtime.topics.published_topic import output_mark
 from tables.changelogged.checkpoint import Checkpoint
 from tables.changelogged.checksum import ChangelogSum
 from tables.changelogged.members import MemberKey

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from app.bounds.turns import Steps
@@ -94,14 +94,14 @@ class Cuts:
             return
         self.woken.set()
 
-    async def forwarded_end(self, cut_ms: int, end: Callable[[int], Awaitable[int]]) -> int:
+    async def forwarded_end(self, cut_ms: int) -> int:
         """Return where events end that were forwarded here until a cut, which all are past.
 
         It is asked for once. Whatever comes behind it is later than the cut, and more may come
         all the time.
         """
         if cut_ms > self._forwarded[0]:
-            self._forwarded = cut_ms, await end(self._state.number)
+            self._forwarded = cut_ms, await self._context.offsets.rekeyed_end(self._state.number)
         return self._forwarded[1]
 
     def hold_back(self, cut_ms: int, held_by: HeldBy, text: str, now_ms: int) -> None:

@@ -29,6 +29,7 @@ from app.kafka.topics import (
     METER_DEFINITIONS,
     PRESENCE_CHANGELOG,
     PUBLISHED_CHANGELOG,
+    output_tp,
 )
 from app.kafka.transactions import PartitionProducer, Record
 from app.log import facts
@@ -51,7 +52,7 @@ from app.runtime.topics.changelogs import (
     read_changelogs,
 )
 from app.runtime.topics.daily_topic import daily_of
-from app.runtime.topics.published_topic import output_stands, output_tp, read_published
+from app.runtime.topics.published_topic import output_stands, read_published
 from app.runtime.topics.spooled_newest import spool_of
 from app.wire.arrivals import MeterKey
 from tables.changelogged.checkpoint import Checkpoint, StateTooNew

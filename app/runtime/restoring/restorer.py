@@ -16,12 +16,9 @@ from app.kafka.transactions import Fenced, PartitionProducer
 from app.kafka.waiting import WaitingPartitions
 from app.log import facts
 from app.runtime.context import WorkerContext
-from app.runtime.delivery import Delivery
-from app.runtime.offsets import Offsets
 from app.runtime.partition.ahead import Ahead, RestoringPartition
 from app.runtime.partition.life import State
 from app.runtime.partition.owned import OwnedPartition
-from app.runtime.progress import ProgressTable
 from app.runtime.restoring.restore import restore
 from app.runtime.tasks import cancel
 
@@ -34,18 +31,8 @@ RESTORED_AT_ONCE = 8
 class Restorer:
     """Makes partitions of what Kafka has of them."""
 
-    def __init__(
-        self,
-        shared: WorkerContext,
-        delivery: Delivery,
-        offsets: Offsets,
-        progress: ProgressTable,
-        ahead: Ahead,
-    ):
+    def __init__(self, shared: WorkerContext, ahead: Ahead):
         self._shared = shared
-        self._delivery = delivery
-        self._offsets = offsets
-        self._progress = progress
         self._ahead = ahead
         self._at_once = asyncio.Semaphore(RESTORED_AT_ONCE)
         self._waiting = WaitingPartitions(log, "to be restored")
@@ -91,7 +78,7 @@ class Restorer:
                 tries += 1
                 # Who has a newer owner's partition would fence them.
                 since_s = monotonic() if isinstance(error, Fenced) else began_s
-                await self._delivery.heard_since(since_s)
+                await self._shared.delivery.heard_since(since_s)
             except BaseException:
                 # A rebalance may end it: nothing of it may write any more.
                 await producer.stop()
@@ -129,7 +116,7 @@ class Restorer:
         )
 
     async def _restored(self, number: int, producer: PartitionProducer) -> OwnedPartition:
-        epoch = self._progress.epoch(number)
+        epoch = self._shared.progress.epoch(number)
         owned, queueing = await restore(number, producer, self._shared, epoch)
         owned.state.members.keep_at_most(self._shared.members_at_hand)
         try:
@@ -145,18 +132,13 @@ class Restorer:
 
     async def _begin(self, owned: OwnedPartition) -> None:
         if owned.life.state is State.NEW:
-            await self._begin_at_log_start(owned)
+            # What retention took is not missed. From here on the offsets stand in the checkpoint,
+            # and a gap before them is a loss.
+            owned.begin_at(*await self._shared.offsets.log_starts(owned.number))
         await self._pass_deleted(owned)
         await self._shared.turns.run(Work("restore"), owned.cuts.scheduling())
         owned.next_flush.note_moved()
         await owned.flush()
-
-    async def _begin_at_log_start(self, owned: OwnedPartition) -> None:
-        """Begin a partition nothing was ever folded of; what retention took is not missed.
-
-        From here on the offsets stand in the checkpoint, and a gap before them is a loss.
-        """
-        owned.begin_at(*await self._offsets.log_starts(owned.number))
 
     async def _pass_deleted(self, owned: OwnedPartition) -> None:
         """Go on behind records that are set aside and no longer there."""
@@ -166,6 +148,6 @@ class Restorer:
         )
         if aside is None:
             return
-        start, _ = await self._offsets.log_starts(owned.number)
+        start, _ = await self._shared.offsets.log_starts(owned.number)
         if checkpoint.raw_next < start <= aside.after(checkpoint.raw_next):
             owned.pass_over_until(start)

@@ -10,7 +10,7 @@ import logging
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
@@ -20,6 +20,7 @@ from app.bounds.work_done import WorkDone
 from app.kafka.log_readers import LogRecord, RecordsDeleted, scan_many
 from app.kafka.names import TopicPartition
 from app.kafka.topics import USAGE_DAILY
+from app.runtime.offsets import Offsets
 from app.runtime.topics.published_topic import output_mark
 from app.settings import Settings
 from app.wire.daily_records import Addition, addition_of
@@ -35,18 +36,11 @@ _READING: Final = Work("restore", "daily records")
 """Whoever asks waits for it; folds do not."""
 
 
-class _Logs(Protocol):
-    """Where logs begin and end, as the brokers tell."""
-
-    async def starts(self, tps: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]: ...
-    async def ends(self, tps: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]: ...
-
-
 class DailyAdditions:
     """Reads on what partitions that are here have added by days."""
 
     def __init__(
-        self, settings: Settings, logs: _Logs, turns: Turns, work: WorkDone, discards: Discards
+        self, settings: Settings, logs: Offsets, turns: Turns, work: WorkDone, discards: Discards
     ):
         self._settings = settings
         self._discards = discards

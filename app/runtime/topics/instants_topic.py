@@ -9,8 +9,9 @@ import msgspec
 
 from app.billing_periods.instants import parse_iso8601_ms
 from app.definitions.state import Definitions
+from app.kafka.topics import output_tp
 from app.numbers import ZERO, exact_difference, exact_sum
-from app.runtime.topics.published_topic import OutputRecord, output_tp, put_all_again
+from app.runtime.topics.published_topic import OutputRecord, put_all_again
 from app.settings import Settings
 from app.wire.identity import event_id
 from app.wire.instant_records import INSTANT_TYPES

@@ -16,6 +16,7 @@ from app.definitions.terms import subscription_timeline
 from app.definitions.timeline import NEVER_MS, Period
 from app.kafka.log_readers import bounds, read_to_end, scan
 from app.kafka.names import TopicPartition
+from app.kafka.topics import output_tp
 from app.settings import Settings
 from app.wire.instant_records import INSTANT_TYPES
 from app.wire.usage_records import BillingText, cell_id
@@ -113,11 +114,6 @@ class _UsageRecord(OutputRecord, kw_only=True):
 
 
 _decode = msgspec.json.Decoder(_UsageRecord).decode
-
-
-def output_tp(settings: Settings, number: int) -> TopicPartition:
-    """Return the topic partition to which a partition publishes its usage records."""
-    return TopicPartition(settings.topic(settings.usage_records_topic), number)
 
 
 def output_mark(offset: int, value: bytes) -> OutputMark:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from typing import Any, cast
 
 from app.bounds.work_done import Operation
 from app.clock import Clock
@@ -43,6 +44,9 @@ class Alone:
 
     async def log_starts(self, number: int) -> tuple[int, int]:
         return 0, 0
+
+    async def rekeyed_end(self, number: int) -> int:
+        return 0
 
     async def kept(self, number: int) -> LogsKept:
         return LogsKept()
@@ -95,7 +99,7 @@ def context_of(
     definitions: Definitions, clock: Clock | None = None, **settings: object
 ) -> WorkerContext:
     """A context of these definitions; the manual clock stands at 0."""
-    alone, given = Alone(), settings_of(**settings)
+    alone, given = cast(Any, Alone()), settings_of(**settings)
     return WorkerContext(
         settings=given,
         clock=clock or ManualClock(),
@@ -109,6 +113,6 @@ def context_of(
         brokers=Brokers(given),
         raw_lookup=alone,
         offsets=alone,
-        followed=Followed(),
+        followed=cast(Any, Followed()),
         first_failure=first_failure_here,
     )

@@ -33,14 +33,15 @@ async def test_progress_is_told_once_all_of_it_is_acknowledged() -> None:
         definitions=Definitions(),
         turns=Turns(),
         reports=SimpleNamespace(tell=told.append),
+        progress=ProgressTable(),
     )
     coming = RestoringPartition(0, cast(Any, shared))
     coming.forwarded, coming.is_careful = (7, 50), False
-    before, progress = Progress(0, 50, 90, 3, "before", 7), ProgressTable()
-    progress.note(before)
+    before = Progress(0, 50, 90, 3, "before", 7)
+    shared.progress.note(before)
     forwarder = SimpleNamespace(producer=object(), forwarded=0, send=send)
     record = SimpleNamespace(offset=7, timestamp=60, key=None, value=EVENT, headers=())
-    ahead = Ahead(cast(Any, forwarder), progress)
+    ahead = Ahead(cast(Any, forwarder))
     raw = TopicPartition("raw", 0)
     forwarding = asyncio.create_task(ahead.forward(coming, raw, cast(Any, [record]), 9))
     await until(lambda: len(sent) == 1, every_s=0)
@@ -60,8 +61,11 @@ async def test_nothing_is_looked_at_until_the_fold_stands_or_others_wait(
 ) -> None:
     monkeypatch.setattr("app.runtime.partition.ahead.LOOKS_S", 0.05)
     progress, cut_ms = ProgressTable(), 100
-    ahead = Ahead(cast(Any, None), progress)
-    late, held = (RestoringPartition(number, cast(Any, None)) for number in (0, 1))
+    ahead = Ahead(cast(Any, None))
+    late, held = (
+        RestoringPartition(number, cast(Any, SimpleNamespace(progress=progress)))
+        for number in (0, 1)
+    )
     looks: list[int] = []
     monkeypatch.setattr(
         progress,

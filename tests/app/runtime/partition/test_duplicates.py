@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any, cast
 
 from app.bounds.work_done import Operation
 from app.definitions.judging import Judging
@@ -38,7 +39,7 @@ class _Log(Alone):
 async def test_few_of_the_first_ones_are_in_memory_together() -> None:
     """Each may have a megabyte."""
     log, definitions = _Log(), Definitions()
-    context = replace(context_of(definitions), raw_lookup=log)
+    context = replace(context_of(definitions), raw_lookup=cast(Any, log))
     duplicates = Duplicates(0, context, Verdicts(0, context, NextFlush()))
     value = encoded(raw_event("s", "e", "c"))
     (arrival,) = arrivals_of(value, (), 1, 0, 2 * SUSPECTS, Judging.by(definitions))
@@ -54,7 +55,7 @@ async def test_few_of_the_first_ones_are_in_memory_together() -> None:
 async def test_what_repeats_a_deleted_event_is_told_so() -> None:
     """Nobody knows whether it has the same body."""
     definitions = Definitions()
-    context = replace(context_of(definitions), raw_lookup=_Log())
+    context = replace(context_of(definitions), raw_lookup=cast(Any, _Log()))
     flush = NextFlush()
     duplicates = Duplicates(0, context, Verdicts(0, context, flush))
     value = encoded(raw_event("s", "e", "c"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from typing import Any, cast
 
 import pytest
 
@@ -60,7 +61,7 @@ class Reports:
 async def told_by(owned: OwnedPartition) -> list[tuple[int, int]]:
     """Return (append time, raw offset) of what is told now, after a first flush up to offset 3."""
     reports = Reports()
-    owned.shared.reports = reports
+    owned.shared.reports = cast(Any, reports)
     owned._flusher._durable = 3
     await owned.tell_progress()
     return [(each.append_time_ms, each.raw_next) for each in reports.told]
@@ -96,7 +97,7 @@ async def test_it_tells_its_progress_where_it_has_a_cut_to_take_itself() -> None
 
 async def test_it_tells_nothing_that_is_not_acknowledged() -> None:
     owned, reports = owned_of(), Reports()
-    owned.shared.reports = reports
+    owned.shared.reports = cast(Any, reports)
     owned._flusher._durable = 3
     forward = _Forward(1)
     forward.sending = asyncio.get_running_loop().create_future()
@@ -117,7 +118,7 @@ async def test_it_tells_nothing_that_is_not_acknowledged() -> None:
 async def test_it_tells_nothing_before_its_first_flush() -> None:
     """Nobody knows yet what of it is durable."""
     owned, reports, cut_ms = owned_of(), Reports(), START_MS + GRID_MS
-    owned.shared.reports = reports
+    owned.shared.reports = cast(Any, reports)
     owned.shared.progress.note(Progress(1, cut_ms, cut_ms, 1, "", 0))
     await fold(owned, cut_ms + 1)
     await owned.tell_progress()

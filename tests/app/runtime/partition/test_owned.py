@@ -31,7 +31,6 @@ from app.queries.gateway import Gateway
 from app.runtime.partition.commit import Producer, Unsent
 from app.runtime.partition.owned import OwnedPartition, parts_of, slices_of
 from app.runtime.partition.verdicts import REMEMBERED
-from app.runtime.progress import ProgressTable
 from app.runtime.refolder import Refolder
 from app.wire.arrivals import Arrival, MeterKey, Run, runs_of
 from app.wire.refusals import Refusal, RefusalCode
@@ -158,15 +157,10 @@ async def test_a_cut_that_fails_half_way_is_in_no_flush(
     owned.state.definitions.append_time_ms = START_MS + 2 * WEEK_MS
     for name in owned.state.event_ranges.codes:
         owned.cuts.schedule.update(name)
-    progress = ProgressTable()
-    progress.note(owned.cuts.progress(2, START_MS + 2 * WEEK_MS))
-
-    async def rekeyed_end(number: int) -> int:
-        return 0
-
+    owned.shared.progress.note(owned.cuts.progress(2, START_MS + 2 * WEEK_MS))
     monkeypatch.setattr(failing, instead)
     with pytest.raises(MemoryError):
-        await close_due(owned, progress, rekeyed_end)
+        await close_due(owned)
     await refuses_to_flush(owned)
 
 

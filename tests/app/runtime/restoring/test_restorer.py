@@ -12,7 +12,6 @@ from aiokafka.errors import KafkaTimeoutError
 
 from app.definitions.state import Definitions
 from app.runtime.partition.owned import OwnedPartition
-from app.runtime.progress import ProgressTable
 from app.runtime.restoring import restorer
 from app.runtime.restoring.restorer import RESTORED_AT_ONCE, Restorer
 from tables.changelogged.members import MEMBERS_AT_HAND, Members
@@ -72,8 +71,7 @@ class Restoring:
         )
         brokers = SimpleNamespace(pause=forever, note_restored=lambda: None)
         shared = cast(Any, SimpleNamespace(settings=None, brokers=brokers))
-        nobody, ahead = cast(Any, None), cast(Any, SimpleNamespace(go=go))
-        self.restorer = Restorer(shared, nobody, nobody, ProgressTable(), ahead)
+        self.restorer = Restorer(shared, cast(Any, SimpleNamespace(go=go)))
 
     def begin(self, numbers: Iterable[int]) -> list[asyncio.Task[OwnedPartition]]:
         """Restore each for itself."""
@@ -146,7 +144,7 @@ async def test_one_that_a_rebalance_finds_restored_and_nobodys_is_given_up(
 @pytest.mark.parametrize("partitions", [1, 4, 64])
 async def test_members_at_hand_are_those_of_a_worker(partitions: int) -> None:
     shared = context_of(Definitions())
-    made = Restorer(shared, cast(Any, None), cast(Any, None), ProgressTable(), cast(Any, None))
+    made = Restorer(shared, cast(Any, None))
     index = SimpleNamespace(limit_memory=lambda _: None)
     instants = SimpleNamespace(at_rest=index)
     owned = SimpleNamespace(
