@@ -14,11 +14,10 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from time import monotonic
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any
 
 from app.errors import StackError
 from app.kafka.clients import NOT_TAKEN
-from app.kafka.names import TP
 from app.kafka.transactions import Fenced
 from app.kafka.waiting import WaitingPartitions
 from app.log import facts, told
@@ -26,6 +25,8 @@ from app.meter.errors import BeyondRetention
 from app.runtime.context import Numbered
 from app.runtime.delivery import Delivery
 from app.runtime.partition.commit import OutputLost
+from app.runtime.partition.owned import OwnedPartition
+from app.runtime.restoring.restorer import Restorer
 from app.runtime.status import Tally
 from app.runtime.tasks import Work, cancel, failure_of
 from tables.changelogged.checkpoint import StateTooNew
@@ -47,104 +48,25 @@ _UNCOLLECTED_S = 60.0
 """The collector rests for so long at most while partitions are restored: others fold meanwhile."""
 
 
-class HeldPartition(Protocol):
-    """A partition whose state this worker has."""
-
-    @property
-    def number(self) -> int: ...
-
-    @property
-    def waits_for_definitions(self) -> bool:
-        """Whether the fold stands still, in the middle of a batch."""
-        ...
-
-    def next_offsets(self) -> Mapping[TP, int]:
-        """Return where each of its logs is to be folded on from."""
-        ...
-
-    async def flush(self) -> None:
-        """Make durable what has changed; Fenced if somebody else has the partition."""
-        ...
-
-    def is_failing(self) -> bool:
-        """Return whether the brokers did not take the flush under way when it was tried last."""
-        ...
-
-    def is_between_flushes(self) -> bool:
-        """Return whether a flush is packed whole, or none is being packed."""
-        ...
-
-    def can_store_members(self) -> bool:
-        """Return whether Redis answers."""
-        ...
-
-    def hand_over(self) -> None:
-        """Let the next flush be the last one here."""
-        ...
-
-    def take_back(self) -> None:
-        """Go on as it was left; the next flush finds out whether somebody else has it."""
-        ...
-
-    def mark_abandoned(self) -> None:
-        """Write nothing of it any more."""
-        ...
-
-    async def abandon(self) -> None:
-        """Write nothing of it any more; a fold that waits for definitions ends."""
-        ...
-
-    async def leave(self) -> None:
-        """Leave it as it is, unsent flush and all."""
-        ...
-
-    async def give_up(self) -> None:
-        """Abandon it, and let its producer go."""
-        ...
-
-    async def close(self) -> None:
-        """Leave it, and let go of its producer and its files."""
-        ...
-
-
-P = TypeVar("P", bound=HeldPartition)
-
-
-class Restoring(Protocol[P]):
-    """What makes partitions of what Kafka has of them."""
-
-    async def restore(self, number: int) -> P:
-        """Return the partition as it is in Kafka, whose producer has fenced all others."""
-        ...
-
-    def share_memory(self, count: int, at_hand: Iterable[P]) -> None:
-        """Divide what partitions have together among so many; some are at hand already."""
-        ...
-
-    def tell_restored(self, number: int, source: str, rows: int, seconds: float) -> None:
-        """Note from where a partition was restored, and how long it took."""
-        ...
-
-
-class Ownership(Generic[P]):
+class Ownership:
     """Implements `app.kafka.placing.PartitionOwner`."""
 
     def __init__(
         self,
         delivery: Delivery,
-        restoring: Restoring[P],
-        begin: Callable[[P], Sequence[Work]],
+        restorer: Restorer,
+        begin: Callable[[OwnedPartition], Sequence[Work]],
         crash: Callable[[BaseException], Coroutine[Any, Any, None]],
         tally: Tally,
     ):
         """Take `begin`: it tells a partition what it missed, and returns the agents beside it."""
         self._delivery = delivery
-        self._restoring = restoring
+        self._restorer = restorer
         self._begin = begin
         self._crash = crash
         self._tally = tally
-        self._owned: dict[int, P] = {}
-        self._parked: dict[int, P] = {}
+        self._owned: dict[int, OwnedPartition] = {}
+        self._parked: dict[int, OwnedPartition] = {}
         self._waiting = WaitingPartitions(log, "for brokers")
         self._new: set[int] = set()
         """Partitions that are brought since they were given to us."""
@@ -164,12 +86,12 @@ class Ownership(Generic[P]):
         self._crashing: list[asyncio.Task[None]] = []
 
     @property
-    def owned(self) -> Mapping[int, P]:
+    def owned(self) -> Mapping[int, OwnedPartition]:
         """The partitions that fold here."""
         return self._owned
 
     @property
-    def parked(self) -> Mapping[int, P]:
+    def parked(self) -> Mapping[int, OwnedPartition]:
         """The partitions that were released, but are still ours unless others have taken them."""
         return self._parked
 
@@ -194,7 +116,7 @@ class Ownership(Generic[P]):
         await self._stop_mending(list(self._mending))
         await self.release(frozenset(self._owned))
         await self.forget(self._parked.keys() - partitions)
-        self._restoring.share_memory(len(partitions), self._parked.values())
+        self._restorer.share_memory(len(partitions), self._parked.values())
         self._tell_rebalance(partitions)
         # One that was owned may have failed meanwhile, and is brought already.
         self._bring(sorted(partitions - self._mending.keys()))
@@ -254,7 +176,7 @@ class Ownership(Generic[P]):
         """Own a partition as it was left or is in Kafka, once it is delivered from there."""
         brought = await self._reclaim(number)
         if brought is None:
-            brought = await self._restoring.restore(number)
+            brought = await self._restorer.restore(number)
         delivering = False
         try:
             delivering = await self._delivering(brought)
@@ -269,7 +191,7 @@ class Ownership(Generic[P]):
             if not self._new:
                 self._settle()
 
-    async def _delivering(self, brought: P) -> bool:
+    async def _delivering(self, brought: OwnedPartition) -> bool:
         """Have it delivered, once its logs have leaders; return False if a rebalance has begun."""
         with self._waiting.while_it_waits(brought.number) as waits:
             while True:
@@ -284,7 +206,7 @@ class Ownership(Generic[P]):
         self._settle_memory()
         self.was_whole |= self.is_whole and bool(self._owned)
 
-    def _own(self, owned: P) -> None:
+    def _own(self, owned: OwnedPartition) -> None:
         """Do nothing else between the last of its definitions and the first new one."""
         agents = self._begin(owned)
         self._owned[owned.number] = owned
@@ -292,13 +214,13 @@ class Ownership(Generic[P]):
             asyncio.create_task(self._run(owned, agent)) for agent in agents
         ]
 
-    async def _run(self, owned: P, agent: Work) -> None:
+    async def _run(self, owned: OwnedPartition, agent: Work) -> None:
         """Run an agent; only the partition ends by its failure."""
         failure = await failure_of(agent)
         if failure is not None:
             self.fail(owned, failure)
 
-    async def _reclaim(self, number: int) -> P | None:
+    async def _reclaim(self, number: int) -> OwnedPartition | None:
         """Return a parked partition whose producer was not fenced: it is still as we left it."""
         owned = self._parked.pop(number, None)
         if owned is None:
@@ -321,10 +243,10 @@ class Ownership(Generic[P]):
                 text, extra = "Partition %s is restored: %s", facts("note", partition=number)
                 log.error(text, number, told(error), exc_info=error, extra=extra)
             return None
-        self._restoring.tell_restored(number, "parked", 0, monotonic() - began_s)
+        self._restorer.tell_restored(number, "parked", 0, monotonic() - began_s)
         return owned
 
-    async def _park(self, owned: P, until_s: float) -> None:
+    async def _park(self, owned: OwnedPartition, until_s: float) -> None:
         number = owned.number
         await cancel(self._agents.pop(number, []))
         owned.hand_over()
@@ -343,7 +265,7 @@ class Ownership(Generic[P]):
         if self._owned.pop(number, None) is not None:
             await self._leave(owned)
 
-    async def _last_flush(self, owned: P, until_s: float) -> None:
+    async def _last_flush(self, owned: OwnedPartition, until_s: float) -> None:
         """Flush; give the partition up if that takes long, which must not hold others up.
 
         Redis may be away, and a fold that waits for the definitions log stands in the middle of a
@@ -372,7 +294,7 @@ class Ownership(Generic[P]):
                 raise Fenced(f"partition {owned.number} was given up: its last flush takes long")
         flushing.result()
 
-    async def _leave(self, owned: P) -> None:
+    async def _leave(self, owned: OwnedPartition) -> None:
         """Keep it as it is, in case it comes back."""
         self._parked[owned.number] = owned
         await owned.leave()
@@ -442,7 +364,7 @@ class Ownership(Generic[P]):
         await self._delivery.heard_since(failed_s)
         await self._brought(number)
 
-    async def _let_go(self, owned: P) -> None:
+    async def _let_go(self, owned: OwnedPartition) -> None:
         await cancel(self._agents.pop(owned.number, []))
         await owned.give_up()
 

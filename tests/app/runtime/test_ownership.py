@@ -136,9 +136,8 @@ class World:
         """Among how many memory was divided, and which of them were at hand."""
         delivery = Delivery()
         delivery.attach(self.app)
-        self.ownership: Ownership[Part] = Ownership(
-            delivery, self, self._begin, self._crash, Tally()
-        )
+        this: Any = self
+        self.ownership: Any = Ownership(delivery, this, this._begin, this._crash, Tally())
 
     async def restore(self, number: int) -> Part:
         await self.restoring()
