@@ -24,7 +24,7 @@ async def flush(owned: OwnedPartition) -> None:
     One of which nothing has changed sleeps, but for a look at what was defined.
     """
     next_flush, interval_s = owned.next_flush, owned.shared.settings.flush_interval_s
-    loop = asyncio.get_running_loop()
+    loop, flusher = asyncio.get_running_loop(), owned.flusher
     due_s = loop.time() + interval_s
 
     async def wanted_until(at_s: float) -> None:
@@ -38,8 +38,8 @@ async def flush(owned: OwnedPartition) -> None:
             next_flush.note_moved()
         latest_s = due_s + (LATER - 1) * interval_s
         await wanted_until(due_s)
-        while not next_flush.wanted.is_set() and loop.time() < latest_s and owned.may_flush_later():
-            await owned.tell_progress()
+        while not next_flush.wanted.is_set() and loop.time() < latest_s and flusher.may_wait():
+            await flusher.tell()
             await wanted_until(min(loop.time() + interval_s / 4, latest_s))
         next_flush.wanted.clear()
         next_flush.begun.clear()

@@ -32,11 +32,12 @@ class Flushed:
         self.at_s: list[float] = []
         self.waits = False
         self.told = 0
+        self.flusher = self
 
-    async def tell_progress(self) -> None:
+    async def tell(self) -> None:
         self.told += 1
 
-    def may_flush_later(self) -> bool:
+    def may_wait(self) -> bool:
         return self.waits
 
     async def flush(self) -> None:

@@ -104,7 +104,7 @@ class OwnedPartition:
             self.forwards,
             self.ledger,
         )
-        self._flusher = Flusher(
+        self.flusher = Flusher(
             self.life,
             self.lock,
             self._packing,
@@ -191,7 +191,7 @@ class OwnedPartition:
 
     async def leave(self) -> None:
         """Leave it as it is, unsent flush and all."""
-        await self.suspend()
+        await self.flusher.suspend()
         await self.members.halt()
         await self.ledger.rest()
 
@@ -388,23 +388,11 @@ class OwnedPartition:
 
     async def flush(self) -> None:
         """Write everything changed, then acknowledge it; see `Flusher.flush`."""
-        await self._flusher.flush()
-
-    def may_flush_later(self) -> bool:
-        """Return whether the next flush had better wait for more events."""
-        return self._flusher.may_wait()
-
-    async def tell_progress(self) -> None:
-        """Tell how far it is if a cut waits for that; nothing else of it need be durable."""
-        await self._flusher.tell()
+        await self.flusher.flush()
 
     def is_failing(self) -> bool:
         """Return whether the brokers did not take the flush under way when it was tried last."""
-        return self._flusher.is_failing()
-
-    async def suspend(self) -> None:
-        """Leave the flush under way as it is; the next call of `flush` goes on with it."""
-        await self._flusher.suspend()
+        return self.flusher.is_failing()
 
     def is_between_flushes(self) -> bool:
         """Return whether a flush is packed whole, or none is being packed."""

@@ -43,9 +43,9 @@ async def fold(owned: OwnedPartition, at_ms: int) -> None:
 async def test_it_waits_while_very_many_cells_change() -> None:
     owned = owned_of()
     await fold(owned, START_MS + 1)
-    assert owned.may_flush_later()
+    assert owned.flusher.may_wait()
     owned.shared.flush_pace.is_slow = False
-    assert not owned.may_flush_later()
+    assert not owned.flusher.may_wait()
 
 
 class Reports:
@@ -62,8 +62,8 @@ async def told_by(owned: OwnedPartition) -> list[tuple[int, int]]:
     """Return (append time, raw offset) of what is told now, after a first flush up to offset 3."""
     reports = Reports()
     owned.shared.reports = cast(Any, reports)
-    owned._flusher._durable = 3
-    await owned.tell_progress()
+    owned.flusher._durable = 3
+    await owned.flusher.tell()
     return [(each.append_time_ms, each.raw_next) for each in reports.told]
 
 
@@ -75,7 +75,7 @@ async def test_it_waits_and_tells_its_progress_where_another_partition_has_a_cut
     # It is past the cut with the next event only.
     assert await told_by(owned) == []
     await fold(owned, cut_ms + 1)
-    assert owned.may_flush_later()
+    assert owned.flusher.may_wait()
     # What is folded is not durable by that.
     assert await told_by(owned) == [(cut_ms + 1, 3)]
     await fold(owned, cut_ms + 2)
@@ -98,7 +98,7 @@ async def test_it_tells_its_progress_where_it_has_a_cut_to_take_itself() -> None
 async def test_it_tells_nothing_that_is_not_acknowledged() -> None:
     owned, reports = owned_of(), Reports()
     owned.shared.reports = cast(Any, reports)
-    owned._flusher._durable = 3
+    owned.flusher._durable = 3
     forward = _Forward(1)
     forward.sending = asyncio.get_running_loop().create_future()
     owned.forwards._pending.append(forward)
@@ -106,7 +106,7 @@ async def test_it_tells_nothing_that_is_not_acknowledged() -> None:
     cut_ms = START_MS + GRID_MS
     owned.shared.progress.note(Progress(1, cut_ms, cut_ms, 1, "", 0))
     await fold(owned, cut_ms + 1)
-    telling = asyncio.create_task(owned.tell_progress())
+    telling = asyncio.create_task(owned.flusher.tell())
     for _ in range(10):
         await asyncio.sleep(0)
     assert reports.told == []
@@ -121,7 +121,7 @@ async def test_it_tells_nothing_before_its_first_flush() -> None:
     owned.shared.reports = cast(Any, reports)
     owned.shared.progress.note(Progress(1, cut_ms, cut_ms, 1, "", 0))
     await fold(owned, cut_ms + 1)
-    await owned.tell_progress()
+    await owned.flusher.tell()
     assert reports.told == []
 
 
@@ -129,14 +129,14 @@ async def test_it_does_not_wait_with_records_that_others_read() -> None:
     owned = owned_of()
     await fold(owned, START_MS + 1)
     owned.next_flush.add([Record("topic", 0, b"key", b"value")])
-    assert not owned.may_flush_later()
+    assert not owned.flusher.may_wait()
 
 
 async def test_it_does_not_wait_where_the_partition_is_handed_over() -> None:
     owned = owned_of()
     await fold(owned, START_MS + 1)
     owned.hand_over()
-    assert not owned.may_flush_later()
+    assert not owned.flusher.may_wait()
 
 
 @pytest.mark.parametrize("code", ["sum", "seats"])
@@ -161,7 +161,7 @@ async def test_what_a_flush_packs_does_not_call_the_collector(code: str) -> None
     finally:
         gc.enable()
     assert len(owned.commits.unsent.records) > 300
-    await owned.suspend()
+    await owned.flusher.suspend()
     await asyncio.gather(flushing, return_exceptions=True)
     # A member's name is made as it is flushed.
     assert made < 250 + (len(names) if code == "seats" else 0)

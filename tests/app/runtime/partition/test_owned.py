@@ -260,7 +260,7 @@ async def test_a_flush_that_is_left_half_packed_is_packed_to_its_end(
     while owned.next_flush.moved:
         await asyncio.sleep(0)
     assert owned.commits.unsent is None
-    await owned.suspend()
+    await owned.flusher.suspend()
     await asyncio.wait([flushing])
     assert not owned.abandoned
     unsent: Unsent | None = owned.commits.unsent
