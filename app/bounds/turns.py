@@ -184,8 +184,6 @@ class Turns:
         self.clock = clock
         self.others_s = 0.0
         """Seconds of the running step that count for other work."""
-        self.running: Work | None = None
-        """Work of the step that runs now; None: no step runs."""
         self.held_s: dict[str, float] = {}
         """Seconds of steps over 50 ms, by kind."""
         self.held_in_all_s = 0.0
@@ -394,14 +392,12 @@ class _Holding:
         if turns.at_next is not None:
             called, turns.at_next = turns.at_next, None
             called()
-        self._before, turns.running = turns.running, self._work
         self._others_s, turns.others_s = turns.others_s, 0.0
         self._began_s = turns.clock()
 
     def __exit__(self, *_: object) -> None:
         turns = self._turns
         took_s = turns.clock() - self._began_s
-        turns.running = self._before
         turns.used(self._work, took_s - turns.others_s)
         turns.others_s = self._others_s + took_s
 

@@ -14,7 +14,13 @@ from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from app.kafka.clients import Consumer
-from app.kafka.log_readers import FETCH_MAX_WAIT_MS, READ_TIMEOUT_MS, LogRecord, first_from
+from app.kafka.log_readers import (
+    FETCH_MAX_WAIT_MS,
+    READ_TIMEOUT_MS,
+    LogRecord,
+    first_from,
+    log_record,
+)
 from app.settings import Settings
 
 _METADATA_MS: Final = 5_000
@@ -105,10 +111,7 @@ class GroupReader:
     async def fetch(self) -> dict[TopicPartition, list[LogRecord]]:
         """Return the next records; nothing when none came for a while."""
         fetched = await self._reader.getmany(timeout_ms=READ_TIMEOUT_MS, max_records=_RECORDS)
-        return {
-            tp: [LogRecord(r.key, r.value, r.headers, r.timestamp, r.offset) for r in records]
-            for tp, records in fetched.items()
-        }
+        return {tp: [*map(log_record, records)] for tp, records in fetched.items()}
 
     @property
     def is_heard(self) -> bool:

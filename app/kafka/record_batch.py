@@ -74,16 +74,6 @@ class RecordBatch(Parts):
         self.examined = False
         """A careful owner has tried everything in it."""
 
-    @property
-    def first(self) -> int:
-        """Offset of the first record, `start` if there is none."""
-        return int(self[0].offset) if self else self.start
-
-    @property
-    def last(self) -> int:
-        """Offset of the last record, `next` - 1 if there is none."""
-        return int(self[-1].offset) if self else self.next - 1
-
 
 async def drain(
     consumer: AIOKafkaConsumer, active: set[TP], max_records: int | None, eras: Callable[[TP], int]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -54,15 +54,6 @@ _HEADER_LENGTHS_BYTES: Final = 10
 """The most that the lengths of a name and its text take."""
 
 
-class ConsumedRecord(Protocol):
-    """A record of the topic, whoever read it."""
-
-    @property
-    def value(self) -> bytes | None: ...
-    @property
-    def headers(self) -> Headers: ...
-
-
 class Source(NamedTuple):
     """The raw record that something came from."""
 
@@ -97,7 +88,7 @@ def source_of(topic: str, partition: int, raw: RawRecord | UnreadBatch, judging:
     return Source(topic, partition, raw.offset, key, headers, organization_id, raw.value, count)
 
 
-def organization_of(record: ConsumedRecord) -> str | None:
+def organization_of(record: LogRecord) -> str | None:
     """Return the owner of a dead letter; older programs told it by the value only."""
     for name, text in record.headers:
         # Of a letter it says whose it was found to be; absent: no one organization's.

@@ -19,9 +19,10 @@ from typing import Any, BinaryIO, Final, NamedTuple
 import msgspec
 
 from app.bounds.turns import drained
+from app.definitions.indexes.set_asides import SetAsides
 from app.ledger.blocks import LedgerStretch, Located
 from app.log import told
-from app.runtime.scanning.ledger_rows import LedgerRows, SetAsideRows
+from app.runtime.scanning.ledger_rows import LedgerRows
 from app.wire.arrivals import Arrival
 from tables.event_index.entries import Entry
 from tables.event_index.rows import ID_BYTES
@@ -50,7 +51,7 @@ class ToRead(NamedTuple):
 
     parts: list[tuple[list[LedgerStretch], Located]]
     rows: LedgerRows
-    set_asides: SetAsideRows
+    set_asides: SetAsides
     share: float
 
 

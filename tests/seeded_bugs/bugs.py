@@ -5159,8 +5159,8 @@ BUGS = (
     Bug(
         "ledger-read-again-from-where-it-was-asked",
         "app/runtime/scanning/scan.py",
-        "self._rows = LedgerRows(self._number, raw, rekeyed)",
-        "self._rows = LedgerRows(self._number, 0, 0)",
+        "self.rows = LedgerRows(self._number, raw, rekeyed)",
+        "self.rows = LedgerRows(self._number, 0, 0)",
         "tests/app/ledger/test_scanned.py::test_a_scan_reads_on_in_the_ledger_while_more_comes",
     ),
     Bug(

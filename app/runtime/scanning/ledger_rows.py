@@ -6,11 +6,12 @@ The loop reads them so, and so does the child of a large refold.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from app.bounds.limits import PORTION_EVENTS
 from app.bounds.turns import STEP_ITEMS, Steps
 from app.bounds.work_done import Operation, WorkDone
+from app.definitions.indexes.set_asides import SetAsides
 from app.ledger.blocks import LedgerStretch
 from app.ledger.rows import may_tell, rows_of
 from app.runtime.scanning.passed_over import PassedOver, note_forward
@@ -18,26 +19,6 @@ from app.wire.arrivals import Arrival, Arrived, CorrectionArrival
 
 _SOUGHT_BYTES: Final = 8 * 1024
 """To look for a text in so many takes less than to read a row."""
-
-
-class Aside(Protocol):
-    """What is set aside of one raw partition."""
-
-    def holds(self, offset: int) -> bool:
-        """Return True if a whole record is set aside."""
-        ...
-
-    def holds_element(self, offset: int, index: int) -> bool:
-        """Return True if one element is set aside on its own."""
-        ...
-
-
-class SetAsideRows(Protocol):
-    """What is set aside, by raw partition."""
-
-    def of(self, partition: int) -> Aside | None:
-        """Return what is set aside of a partition; None: nothing."""
-        ...
 
 
 class LedgerRows:
@@ -58,7 +39,7 @@ class LedgerRows:
         self,
         chunks: Sequence[bytes],
         first: int,
-        set_asides: SetAsideRows,
+        set_asides: SetAsides,
         work: WorkDone,
         operation: Operation,
         text: bytes = b"",
@@ -87,7 +68,7 @@ class LedgerRows:
         work.add(operation, "ledger_rows", count)
         return first, found
 
-    def _is_read_now(self, row: Arrival | CorrectionArrival, set_asides: SetAsideRows) -> bool:
+    def _is_read_now(self, row: Arrival | CorrectionArrival, set_asides: SetAsides) -> bool:
         """Return whether a row of the ledger lies where it is passed over in the logs."""
         aside = set_asides.of(row.raw_partition)
         if aside is not None and (

@@ -105,7 +105,8 @@ class Scan:
         """What the ledger has of it and was not read yet; None: it is asked next."""
         self._told_of: set[Position] = set()
         """Corrections from elsewhere that were read; a part that has grown tells them again."""
-        self._rows = LedgerRows(number, 0, 0)
+        self.rows = LedgerRows(number, 0, 0)
+        """What is passed over in the logs so far."""
         self._work = work or WorkDone()
         self._operation: Operation = "query"
         self._settings = settings
@@ -127,7 +128,7 @@ class Scan:
         for tp, offset in ((self._raw, raw_offset), (self._rekeyed, rekeyed_offset)):
             if offset is not None:
                 self._next[tp] = min(offset, self._next[tp])
-        self._rows = LedgerRows(self._number, self._next[self._raw], self._next[self._rekeyed])
+        self.rows = LedgerRows(self._number, self._next[self._raw], self._next[self._rekeyed])
         self._marks.clear()
         self._reached_ms = -1
 
@@ -158,7 +159,7 @@ class Scan:
         return sum(passed.left(self._next[tp], ends[tp]) for tp, passed in self._passed())
 
     def _passed(self) -> Iterable[tuple[TopicPartition, PassedOver]]:
-        return (self._raw, self._rows.raw), (self._rekeyed, self._rows.rekeyed)
+        return (self._raw, self.rows.raw), (self._rekeyed, self.rows.rekeyed)
 
     def _ends(self, checkpoint: Checkpoint) -> dict[TopicPartition, int]:
         return {self._raw: checkpoint.raw_next, self._rekeyed: checkpoint.rekeyed_next}
@@ -281,11 +282,11 @@ class Scan:
         chunks = await self._ledger.read(part) if self._ledger is not None else None
         if chunks is None:
             return
-        self._rows.pass_over(part.spans)
+        self.rows.pass_over(part.spans)
         first = 0
         while first < len(chunks):
             told = self._definitions.set_asides, self._work, self._operation
-            steps = self._rows.portion(chunks, first, *told, self._transaction_id)
+            steps = self.rows.portion(chunks, first, *told, self._transaction_id)
             try:
                 first, arrived = await turn.run(steps, urgent=urgent)
             except LedgerDamaged:
@@ -307,18 +308,13 @@ class Scan:
             if self._ledger is None or self._wanted is None or holes:
                 return []
             raw, rekeyed = self._next[self._raw], self._next[self._rekeyed]
-            self._rows = LedgerRows(self._number, raw, rekeyed)
+            self.rows = LedgerRows(self._number, raw, rekeyed)
             self._parts = await self._ledger.locate(self._wanted, raw, rekeyed)
         return self._parts
 
-    @property
-    def rows(self) -> LedgerRows:
-        """What is passed over in the logs so far."""
-        return self._rows
-
     def take_over(self, rows: LedgerRows, left: list[LedgerPart]) -> None:
         """Go on where a child has read what the ledger had but for what is left."""
-        self._rows, self._parts = rows, left
+        self.rows, self._parts = rows, left
 
     def _portion(
         self, tp: TopicPartition, records: Sequence[ConsumerRecord], first: int, end: int

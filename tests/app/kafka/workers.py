@@ -105,7 +105,7 @@ class Owner:
         assert batch.tp.partition in self.partitions
         expected = self.next[batch.tp]
         assert expected in (batch.start, LOG_START), (batch.tp, expected, batch.start)
-        assert batch.start <= batch.first <= batch.last < batch.next
+        assert all(batch.start <= record.offset < batch.next for record in batch)
         self.next[batch.tp] = batch.next
         self.folded.append(batch)
 
