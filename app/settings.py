@@ -674,17 +674,7 @@ class Settings(BaseSettings):
     @property
     def quotas(self) -> Quotas:
         """What every organization may have."""
-        return Quotas(
-            metrics=self.quota_metrics,
-            plans=self.quota_plans,
-            customers=self.quota_customers,
-            subscriptions=self.quota_subscriptions,
-            elapsed=self.quota_elapsed,
-            elapsed_a_day=self.quota_elapsed_a_day,
-            plan_changes_a_minute=self.quota_plan_changes_a_minute or None,
-            subscription_changes_a_minute=self.quota_subscription_changes_a_minute or None,
-            corrections_a_minute=self.quota_corrections_a_minute or None,
-        )
+        return Quotas._make(getattr(self, f"quota_{name}") or None for name in Quotas._fields)
 
     def topic(self, name: str) -> str:
         """Return the full name of a topic."""

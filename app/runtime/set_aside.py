@@ -81,9 +81,13 @@ async def set_aside(
             producer = fences[home] = PartitionProducer(settings, home)
             stack.push_async_callback(producer.stop)
             await producer.start()
+        # No owner can replace these any more.
         newest: dict[int, Checkpoint] = {}
-        for home in appended:
-            newest[home] = await _newest_checkpoint(settings, home)
+        for home, producer in fences.items():
+            packed = await producer.newest(settings.topic(CELLS_CHANGELOG), CHECKPOINT_KEY)
+            newest[home] = (
+                msgspec.msgpack.decode(packed, type=Checkpoint) if packed else Checkpoint()
+            )
             if newest[home].raw_next < await _told(settings, home):
                 raise NotSetAside(f"partition {home} is folded anew; wait until it is done")
             _require_unfolded(newest[home], number, home, first, spread.get(home, ()))
@@ -167,18 +171,6 @@ async def _told(settings: Settings, number: int) -> int:
                     progress = seal.open(value)
                     told = max(told, 0 if progress is None else progress.raw_next)
     return told
-
-
-async def _newest_checkpoint(settings: Settings, number: int) -> Checkpoint:
-    """Return the newest checkpoint, which no owner can replace any more."""
-    newest = Checkpoint()
-    tp = TopicPartition(settings.topic(CELLS_CHANGELOG), number)
-    async with read_to_end(settings, [tp]) as batches:
-        async for _, records in batches:
-            for _, key, value in records:
-                if key == CHECKPOINT_KEY and value is not None:
-                    newest = msgspec.msgpack.decode(value, type=Checkpoint)
-    return newest
 
 
 def _require_unfolded(
