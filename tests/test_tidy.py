@@ -16,7 +16,6 @@ VALUES = frozenset({"checkpoint"})
 
 ALLOWED = {
     "app/runtime/partition/careful.py: batch.examined": "a batch tells whether it was examined",
-    "app/runtime/engine.py: self.brokers.seconds": "the engine joins its parts",
     "app/runtime/ownership.py: self._tally.rebalances": "counted where it happens",
     "app/runtime/restoring/restore.py: state.members.sum": "a restore makes the tables",
     "app/runtime/tasks.py: lost.__cause__": "an exception that is being made",

@@ -73,8 +73,10 @@ class Short(NamedTuple):
 class Brokers:
     """What one worker knows of the brokers."""
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings, seconds: Histogram):
+        """Take where the time of every answer is noted."""
         self._settings = settings
+        self._seconds = seconds
         self._client: AIOKafkaClient | None = None
         self._asking: dict[int, asyncio.Task[None]] = {}
         self._answered_s = monotonic()
@@ -92,8 +94,6 @@ class Brokers:
         """What a refused flush writes to and what lacks replicas."""
         self._latest: deque[tuple[float, float]] = deque(maxlen=64)
         """(when, how long) of the last answers."""
-        self.seconds: Histogram | None = None
-        """Where the time of every probe is noted."""
         self.retries: Counter[str] = Counter()
         """Flushes that were not taken, by reason."""
         self.sent_again = 0
@@ -228,8 +228,7 @@ class Brokers:
     def note_answer(self, api: str, took_s: float) -> None:
         """Note how long the brokers took for an answer."""
         self._latest.append((monotonic(), took_s))
-        if self.seconds is not None:
-            self.seconds.labels(api).observe(took_s)
+        self._seconds.labels(api).observe(took_s)
 
     def slowest_s(self, now_s: float) -> float:
         """Return the longest time that an answer of the last seconds took."""

@@ -90,12 +90,12 @@ class Engine:
         self.definitions = Definitions(self._shelf.keep)
         self.progress = ProgressTable()
         self.homes = HomePartitions(self.definitions, settings.raw_partitions)
-        self.brokers = Brokers(settings)
+        self.tally = Tally()
+        self.brokers = Brokers(settings, self.tally.kafka_seconds)
         self.delivery = Delivery()
         # Before the consumers of `Offsets`: where its settings are refused nobody would close them.
         members = MemberStore(settings)
         self.offsets = Offsets(settings)
-        self.tally = Tally()
         self.raw_records = RecordReader(settings, self.tally.work, for_queries=True)
         self._records_to_fold = RecordReader(settings, self.tally.work)
         turns = turns or Turns()
@@ -118,7 +118,6 @@ class Engine:
         self.daily_additions = DailyAdditions(
             settings, self.offsets, turns, self.tally.work, self.shared.discards
         )
-        self.brokers.seconds = self.shared.tally.kafka_seconds
         self.scans = Scans(self.shared.turns)
         self.refolder = Refolder(settings.refold_share, self._lags)
         self.ahead = Ahead(self.forwarder)

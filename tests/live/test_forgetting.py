@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from app.main import Worker, running_worker
 from app.redis.members import MEMBERS_IN_A_CALL
-from app.runtime.partition.member_sync import newest_members
+from app.runtime.topics.spooled_newest import newest_members
 from app.settings import Settings
 from tests.live.proofs import verified
 from tests.world import bodies

@@ -8,20 +8,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from app.kafka.asked import READ_WITHIN_S
 from app.kafka.clients import NOT_TAKEN
-from app.kafka.topics import MEMBERS_CHANGELOG
 from app.log import facts
 from app.meter.errors import Unavailable
 from app.redis.errors import MembersLost, MembersSilent
 from app.redis.members import MemberStore, Packed, SomeMembers
 from app.runtime.partition.commit import Commits, MemberChanges
 from app.runtime.partition.life import Life, State
-from app.runtime.topics.spooled_newest import SpooledNewest, spooled_newest
+from app.runtime.topics.spooled_newest import SpooledNewest, newest_members
 from app.settings import Settings
 from tables.changelogged.checksum import ChangelogSum
 from tables.changelogged.members import MemberKey, SetKey
@@ -262,18 +261,9 @@ async def refill_members(
     await fill(store, number, epoch, flush, members)
 
 
-async def newest_members(settings: Settings, number: int) -> SpooledNewest:
-    """Return what the member changelog of a partition has: most of it on disk, if it is much."""
-    return await spooled_newest(settings, MEMBERS_CHANGELOG, number)
-
-
-class Listed(Protocol):
-    """Records that can be listed again."""
-
-    def items(self) -> Iterable[tuple[bytes, bytes]]: ...
-
-
-async def fill(store: MemberStore, number: int, epoch: int, flush: int, members: Listed) -> None:
+async def fill(
+    store: MemberStore, number: int, epoch: int, flush: int, members: SpooledNewest
+) -> None:
     """Fill the members store; again if Redis loses something meanwhile."""
     while True:
         try:

@@ -35,7 +35,7 @@ from app.runtime.partition.owned import OwnedPartition
 from app.runtime.topics.changelogs import CHECKPOINT_KEY, newest_values
 from app.runtime.topics.daily_topic import daily_of
 from app.runtime.topics.instants_topic import read_instants
-from app.runtime.topics.spooled_newest import spool_of
+from app.runtime.topics.spooled_newest import SpooledNewest, spool_of
 from app.settings import Settings
 from tables.cells.grids import decided_until
 from tables.changelogged.checkpoint import Checkpoint, OutputMark
@@ -114,7 +114,7 @@ async def fold_anew(
     await shared.turns.run(Work("restore", "definitions"), table.changed.telling_again(untold))
     table.snapshot.forget_stored(newest[CELLS_CHANGELOG])
     await shared.turns.run(Work("restore", "daily records"), daily.looking_at_all(table, shared))
-    await fill(store, number, checkpoint.epoch, checkpoint.flush, {})
+    await fill(store, number, checkpoint.epoch, checkpoint.flush, SpooledNewest(spool_of(settings)))
     owned = OwnedPartition(
         table, producer, shared, durable, folds_anew=True, is_new=known.flush == 0
     )

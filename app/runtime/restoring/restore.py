@@ -35,7 +35,7 @@ from app.kafka.transactions import PartitionProducer, Record
 from app.log import facts
 from app.runtime.context import WorkerContext
 from app.runtime.followed import DefinitionsLost
-from app.runtime.partition.member_sync import fill, newest_members
+from app.runtime.partition.member_sync import fill
 from app.runtime.partition.owned import OwnedPartition
 from app.runtime.restoring.index_log import restored_figures, restored_index
 from app.runtime.restoring.rebuild import (
@@ -53,7 +53,7 @@ from app.runtime.topics.changelogs import (
 )
 from app.runtime.topics.daily_topic import daily_of
 from app.runtime.topics.published_topic import output_stands, read_published
-from app.runtime.topics.spooled_newest import spool_of
+from app.runtime.topics.spooled_newest import newest_members, spool_of
 from app.wire.arrivals import MeterKey
 from tables.changelogged.checkpoint import Checkpoint, StateTooNew
 from tables.changelogged.checksum import taking_over

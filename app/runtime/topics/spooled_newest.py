@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 import xxhash
 
-from app.kafka.topics import MEBIBYTE
+from app.kafka.topics import MEBIBYTE, MEMBERS_CHANGELOG
 from app.runtime.topics.changelogs import read_changelogs
 from app.settings import Settings
 from tables.changelogged.checksum import ChangelogSum
@@ -74,8 +74,8 @@ def spool_of(settings: Settings) -> Spool:
     return Spool(settings.state_dir / "spool")
 
 
-async def spooled_newest(settings: Settings, changelog: str, number: int) -> SpooledNewest:
-    """Return the newest value of every key of a compacted changelog."""
+async def newest_members(settings: Settings, number: int) -> SpooledNewest:
+    """Return what the member changelog of a partition has: most of it on disk, if it is much."""
     found = SpooledNewest(spool_of(settings))
-    await read_changelogs(settings, {changelog: found.take}, number)
+    await read_changelogs(settings, {MEMBERS_CHANGELOG: found.take}, number)
     return found

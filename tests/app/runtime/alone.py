@@ -19,6 +19,7 @@ from app.runtime.delivery import Delivery
 from app.runtime.homes import HomePartitions
 from app.runtime.progress import Progress
 from app.runtime.raw_lookup import RawPlace
+from app.runtime.status import Tally
 from app.settings import Settings
 from app.wire.arrivals import Arrived
 from tables.changelogged.presence import LogsKept
@@ -100,6 +101,7 @@ def context_of(
 ) -> WorkerContext:
     """A context of these definitions; the manual clock stands at 0."""
     alone, given = cast(Any, Alone()), settings_of(**settings)
+    tally = Tally()
     return WorkerContext(
         settings=given,
         clock=clock or ManualClock(),
@@ -110,9 +112,10 @@ def context_of(
         owner=alone,
         reports=alone,
         delivery=Delivery(),
-        brokers=Brokers(given),
+        brokers=Brokers(given, tally.kafka_seconds),
         raw_lookup=alone,
         offsets=alone,
         followed=cast(Any, Followed()),
         first_failure=first_failure_here,
+        tally=tally,
     )
