@@ -13,7 +13,6 @@ from app.definitions.model import ALL_FILTER_VALUES, Charge, ChargeFilter, Metri
 from app.expressions import parse
 from app.kernel.twin import MOST_NAMES
 from app.wire.arrivals import Arrival
-from app.wire.properties import read_properties
 from tables.aggregation import Aggregation, Groups
 from tables.claims import Claims
 from tables.registry import AGGREGATIONS
@@ -27,6 +26,7 @@ from tables.values import (
     group_of,
     is_long,
     overwriter,
+    read_of,
     reading_of,
     value_reader,
 )
@@ -290,8 +290,7 @@ class ChargeFold:
 
     def cell_of_event(self, arrival: Arrival) -> tuple[str | None, Groups] | None:
         """Return what `cell_of` does, of an event with its properties unread."""
-        event, properties = arrival.event, read_properties(arrival.event.properties)
-        return self.cell_of(event.code, arrival.timestamp_ms, properties, arrival.append_time_ms)
+        return self.cell_of(*read_of(arrival))
 
     def _bucket_of(self, properties: Properties) -> Bucket:
         """Return the bucket of an event: most keys, fewest values, oldest; else the default.

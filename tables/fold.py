@@ -33,7 +33,7 @@ from tables.unique_count import (
     UniqueCount,
     UniqueCountState,
 )
-from tables.values import Ignored, Properties
+from tables.values import Ignored, Properties, read_of
 
 
 class UniqueOperation(NamedTuple):
@@ -574,10 +574,7 @@ def members_wanted(route: Route, run: Sequence[Arrival], members: Members) -> li
             continue
         start_ms, end_ms = 0, -1
         for arrival in run:
-            event = arrival.event
-            timestamp_ms = event.timestamp_ms
-            if timestamp_ms is None:
-                timestamp_ms = arrival.append_time_ms
+            timestamp_ms = arrival.timestamp_ms
             if start_ms <= timestamp_ms < end_ms:
                 continue
             layer = span.layer_at(timestamp_ms)
@@ -587,8 +584,7 @@ def members_wanted(route: Route, run: Sequence[Arrival], members: Members) -> li
                 # All members of the period are here.
                 start_ms, end_ms = layer.start_ms, layer.end_ms
                 continue
-            properties = read_properties(event.properties)
-            read = (event.code, timestamp_ms, properties, arrival.append_time_ms)
+            read = read_of(arrival)
             value = fold.read_value(*read)
             if isinstance(value, Ignored):
                 continue

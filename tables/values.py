@@ -34,12 +34,20 @@ from app.numbers import (
     parse_value,
     property_text,
 )
-from app.wire.arrivals import Position
+from app.wire.arrivals import Arrival, Position
+from app.wire.properties import read_properties
 from tables.aggregation import KEPT, Kept
 from tables.not_counted import Reason
 from tables.registry import AGGREGATIONS
 
 Properties = Mapping[str, msgspec.Raw]
+
+
+def read_of(arrival: Arrival) -> tuple[str, int, Properties, int]:
+    """Return what tells the value of an event, and the cell that it belongs to."""
+    event = arrival.event
+    properties = read_properties(event.properties)
+    return event.code, arrival.timestamp_ms, properties, arrival.append_time_ms
 
 
 class Ignored(NamedTuple):

@@ -15,7 +15,6 @@ from app.meter.records import RecordPlace
 from app.queries.trace import FoundArrival
 from app.wire.arrivals import Arrival
 from app.wire.identity import same_body
-from app.wire.properties import read_properties
 from app.wire.usage_records import cell_id
 from tables.aggregation import Groups
 from tables.cells.cell import Span
@@ -24,7 +23,7 @@ from tables.charge import ChargeFold
 from tables.partition.partition import Partition
 from tables.reading.tracing import Traced, Tracer
 from tables.routing.period_charges import PeriodCharges
-from tables.values import Ignored
+from tables.values import Ignored, read_of
 
 ListRevisions = Callable[[Period], Awaitable[Sequence[RecordPlace]]]
 """Reads from the topic what was ever published of the explained metric in a period."""
@@ -253,13 +252,9 @@ def _counted(traced: Iterable[Traced]) -> tuple[Traced, ...]:
 
 
 def _outcome(fold: ChargeFold, arrival: Arrival) -> object:
-    event = arrival.event
-    properties = read_properties(event.properties)
-    place = (event.code, arrival.timestamp_ms, properties, arrival.append_time_ms)
-    value = fold.read_value(*place)
-    if isinstance(value, Ignored):
-        return value
-    return value.digest_text, fold.cell_of(*place)
+    read = read_of(arrival)
+    value = fold.read_value(*read)
+    return value if isinstance(value, Ignored) else (value.digest_text, fold.place_of(*read))
 
 
 def _traced(tracer: Tracer, arrival: Arrival) -> Sequence[Traced]:

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from app.definitions.timeline import Period
 from app.wire.arrivals import Arrival, Position
-from app.wire.properties import read_properties
 from tables.aggregation import Groups
 from tables.cells.cell import Layer, Span
 from tables.cells.figures import window_of
@@ -14,7 +13,7 @@ from tables.changelogged.members import MemberKey, Members
 from tables.fold import set_of
 from tables.instants.chain import Chain, Figure, bill, prorated, take_in
 from tables.instants.sweep import Sweep
-from tables.values import Ignored, Value
+from tables.values import Ignored, Value, read_of
 
 
 class CountedInstant(NamedTuple):
@@ -46,12 +45,7 @@ def counted_in(
     layer = span.layer_at(timestamp_ms)
     if layer is None or layer.period is None or arrival.append_time_ms <= fold.counts_after_ms:
         return None
-    read = (
-        arrival.event.code,
-        timestamp_ms,
-        read_properties(arrival.event.properties),
-        arrival.append_time_ms,
-    )
+    read = read_of(arrival)
     value = fold.read_value(*read)
     if isinstance(value, Ignored):
         return None

@@ -18,7 +18,6 @@ from app.definitions.outcome import Impact
 from app.definitions.timeline import NEVER_MS, ceil_to
 from app.kernel import reach_of
 from app.wire.arrivals import Arrival, MeterKey
-from app.wire.properties import read_properties
 from tables.cells.cell import Span
 from tables.changelogged.correction_rows import StoredCorrection
 from tables.changelogged.corrections import CorrectionTable
@@ -26,7 +25,6 @@ from tables.changelogged.presence import EventRanges, Touched
 from tables.partition.route_table import RouteTable
 from tables.partition.tables import Tables
 from tables.routing.route import Route
-from tables.values import Ignored
 
 LEAST_S = 10
 """Least time between two moments."""
@@ -345,16 +343,12 @@ def _touch(touched: Touched, moment_ms: int, spans: Iterable[Span], arrival: Arr
 
 def counts_in(span: Span, arrival: Arrival) -> bool:
     """Return whether an event counts in a span, the limit of groups aside."""
-    fold, timestamp_ms = span.fold, arrival.timestamp_ms
-    if arrival.append_time_ms <= fold.counts_after_ms or span.layer_at(timestamp_ms) is None:
+    fold = span.fold
+    if arrival.append_time_ms <= fold.counts_after_ms:
         return False
-    read = (
-        arrival.event.code,
-        timestamp_ms,
-        read_properties(arrival.event.properties),
-        arrival.append_time_ms,
-    )
-    return not isinstance(fold.read_value(*read), Ignored) and fold.place_of(*read) is not None
+    if span.layer_at(arrival.timestamp_ms) is None:
+        return False
+    return fold.cell_of_event(arrival) is not None
 
 
 def codes_of(arrival: Arrival, history: Iterable[StoredCorrection]) -> dict[str, int]:

@@ -14,7 +14,6 @@ from msgspec.structs import replace
 
 from app.kernel import reach_of
 from app.wire.arrivals import Arrival, MeterKey, Run
-from app.wire.properties import read_properties
 from tables.changelogged.members import MemberKey, SetKey
 from tables.changelogged.presence import REST
 from tables.charge import ChargeFold
@@ -32,7 +31,7 @@ from tables.partition.tables import Tables
 from tables.routing.route import LateRoute
 from tables.unfold import has_room, members_moved, unfold
 from tables.unique_count import Member, UniqueCount
-from tables.values import Ignored
+from tables.values import Ignored, read_of
 
 
 class EarlierCopy(NamedTuple):
@@ -145,10 +144,7 @@ class EarlierCopies:
         aggregation: UniqueCount = fold.aggregation  # type: ignore[assignment]
         moved = dict[MemberKey, Member]()
         for at, arrival in enumerate(copies.run[1]):
-            event = arrival.event
-            properties = read_properties(event.properties)
-            read = (event.code, arrival.timestamp_ms, properties, arrival.append_time_ms)
-            value = fold.read_value(*read)
+            value = fold.read_value(*read_of(arrival))
             if isinstance(value, Ignored):
                 continue
             name = (key, value.text)

@@ -21,7 +21,6 @@ from app.meter.errors import TooManyGroups
 from app.meter.usage import ChargeInForce, PeriodUsage, Regrouping, UsageRow
 from app.numbers import group_text
 from app.wire.arrivals import Arrival
-from app.wire.properties import read_properties
 from tables.breakdown_fold import BreakdownFold
 from tables.cells.breakdown import Breakdowns, breakdowns
 from tables.cells.cell import Span
@@ -48,7 +47,7 @@ from tables.reading.tracing import TracedArrival
 from tables.reading.usage import accrues_until, as_folded, period_shown, row_of
 from tables.routing.group_admission import GroupAdmission, impose_live, is_admitted
 from tables.routing.route import Route
-from tables.values import Overwriter, overwriter
+from tables.values import Overwriter, overwriter, read_of
 
 _NOTHING_SETTLED_MS = -1
 
@@ -293,12 +292,11 @@ class Regrouped:
             return False
         if not self._wanted.group:
             return True
-        properties = read_properties(counted.event.properties)
+        read = read_of(counted)
+        properties = read[2]
         if refolded.overwrites is not None:
             try:
-                properties = refolded.overwrites(
-                    counted.event.code, counted.timestamp_ms, properties, counted.append_time_ms
-                )
+                properties = refolded.overwrites(*read)
             except EvaluationFailed:
                 return False
         raws = {key: properties.get(key) for key in self._wanted.group}

@@ -15,7 +15,6 @@ from msgspec.structs import replace
 from app.expressions import NO_BUDGET, EvaluationFailed, parse
 from app.wire.arrivals import Arrival, MeterKey
 from app.wire.identity import event_body_hash
-from app.wire.properties import read_properties
 from app.wire.refusals import check_range
 from tables.cells.cell import Layer, Span
 from tables.changelogged.members import Members
@@ -26,7 +25,7 @@ from tables.partition.intake import WaitForDefinitions
 from tables.partition.partition import Partition
 from tables.routing.group_admission import impose_live
 from tables.routing.route import Route
-from tables.values import Ignored
+from tables.values import Ignored, read_of
 
 NOTHING_SETTLED_MS = -1
 """Every cut is kept apart, so that figures can be asked for as of any of them."""
@@ -151,14 +150,7 @@ def _fold_alone(
     if layer is None:
         return
     folded = Folded()
-    fold_run(
-        route,
-        (counted,),
-        NOTHING_SETTLED_MS,
-        members,
-        folded,
-        corrected_ms,
-    )
+    fold_run(route, (counted,), NOTHING_SETTLED_MS, members, folded, corrected_ms)
     for reason in folded.ignored:
         yield Traced(span, layer, _worded(reason, span, counted))
     # The first cell is the event's own; members may change those of other periods after it.
@@ -197,22 +189,17 @@ def _worded(reason: Reason, span: Span, counted: Arrival) -> str:
     expression = span.fold.metric.expression
     if reason != "expression_failed" or not expression:
         return reason
-    event = counted.event
-    properties = read_properties(event.properties)
+    code, timestamp_ms, properties, _ = read_of(counted)
     try:
         # It failed within its budget.
-        parse(expression).evaluate(event.code, counted.timestamp_ms, properties, NO_BUDGET)
+        parse(expression).evaluate(code, timestamp_ms, properties, NO_BUDGET)
     except EvaluationFailed as error:
         return str(error)
     raise AssertionError("an expression that failed fails again")
 
 
 def _value_text(span: Span, counted: Arrival) -> str:
-    event = counted.event
-    properties = read_properties(event.properties)
-    value = span.fold.read_value(
-        event.code, counted.timestamp_ms, properties, counted.append_time_ms
-    )
+    value = span.fold.read_value(*read_of(counted))
     if isinstance(value, Ignored):
         raise AssertionError("an event that was folded has a value")
     return value.digest_text
