@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -96,18 +95,6 @@ def filter_bytes(row_count: int) -> int:
     return filter_words(row_count) * FILTER_WORD_BYTES
 
 
-class FilterSource(Protocol):
-    """Where the filter of a segment is."""
-
-    resident_bytes: int
-
-    def candidates(self, asked: AskedKeys) -> list[int]:
-        """Return the places of ids that may be in the segment."""
-
-    def close(self) -> None:
-        """Let go of what is held."""
-
-
 class ResidentFilter:
     """A filter held in memory."""
 
@@ -116,9 +103,11 @@ class ResidentFilter:
         self.resident_bytes = words.nbytes
 
     def candidates(self, asked: AskedKeys) -> list[int]:
+        """Return the places of ids that may be in the segment."""
         return asked.among(self._words)
 
     def close(self) -> None:
+        """Let go of what is held."""
         self._words = np.zeros(1, np.uint64)
 
 
@@ -132,6 +121,7 @@ class ColdFilter(ReadByPosition):
         self._word_count = word_count
 
     def candidates(self, asked: AskedKeys) -> list[int]:
+        """Return the places of ids that may be in the segment."""
         keys = asked.keys
         offsets = (keys.words(self._word_count) * FILTER_WORD_BYTES).tolist()
         descriptor = self._descriptor
@@ -139,6 +129,10 @@ class ColdFilter(ReadByPosition):
         if len(packed) != len(offsets) * FILTER_WORD_BYTES:
             raise DamagedSegmentError("a filter of the event index is shorter than it was")
         return keys.among(np.frombuffer(packed, "<u8").astype(np.uint64))
+
+
+FilterSource = ResidentFilter | ColdFilter
+"""Where the filter of a segment is."""
 
 
 class FilterBuilder:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import xxhash
@@ -33,23 +32,6 @@ from tables.event_index.segments import (
 )
 
 
-class SegmentWriter(Protocol):
-    """Takes sorted rows and becomes a segment."""
-
-    @property
-    def resident_bytes(self) -> int:
-        """Memory taken so far."""
-
-    def append(self, rows: Rows) -> None:
-        """Append the next rows by id."""
-
-    def finish(self, first_row: int, end_row: int, level: int, mark: FlushMark | None) -> Segment:
-        """Return the segment; nothing may be appended after."""
-
-    def abandon(self) -> None:
-        """Throw away what was written."""
-
-
 class MemorySegmentWriter:
     """Writes a segment into memory."""
 
@@ -61,9 +43,11 @@ class MemorySegmentWriter:
 
     @property
     def resident_bytes(self) -> int:
+        """Memory taken so far."""
         return self._fences.row_count * ROW_BYTES + sum(words.nbytes for words in self._words)
 
     def append(self, rows: Rows) -> None:
+        """Append the next rows by id."""
         if not len(rows):
             return
         keys = Keys(rows)
@@ -72,6 +56,7 @@ class MemorySegmentWriter:
         self._rows.append(rows.tobytes())
 
     def finish(self, first_row: int, end_row: int, level: int, mark: FlushMark | None) -> Segment:
+        """Return the segment; nothing may be appended after."""
         words = np.concatenate([*self._words, self._filter.finish()])
         return Segment(
             first_row=first_row,
@@ -85,6 +70,7 @@ class MemorySegmentWriter:
         )
 
     def abandon(self) -> None:
+        """Throw away what was written."""
         self._rows.clear()
         self._words.clear()
 
@@ -108,9 +94,11 @@ class FileSegmentWriter:
 
     @property
     def resident_bytes(self) -> int:
+        """Memory taken so far."""
         return 0 if self._resident is None else self._resident.nbytes
 
     def append(self, rows: Rows) -> None:
+        """Append the next rows by id."""
         if not len(rows):
             return
         keys = Keys(rows)
@@ -129,6 +117,7 @@ class FileSegmentWriter:
         self._word_count += len(words)
 
     def finish(self, first_row: int, end_row: int, level: int, mark: FlushMark | None) -> Segment:
+        """Return the segment; nothing may be appended after."""
         if mark is None or mark.length != end_row:
             raise ValueError("only whole flushes are written to disk")
         self._append_words(self._filter.finish())
@@ -149,12 +138,17 @@ class FileSegmentWriter:
         return disk_segment(self._directory, record, self._fences.finish(), self._resident)
 
     def abandon(self) -> None:
+        """Throw away what was written."""
         for file in (self._rows_file, self._filter_file):
             # A full disk takes not even what is buffered.
             with suppress(OSError):
                 file.close()
         self._rows_path.unlink(missing_ok=True)
         self._filter_path.unlink(missing_ok=True)
+
+
+SegmentWriter = MemorySegmentWriter | FileSegmentWriter
+"""Takes sorted rows and becomes a segment."""
 
 
 class Merge:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -55,16 +55,6 @@ UNKNOWN_SUM = -1
 START = FlushMark(flush_number=-1, length=0, log_sum=UNKNOWN_SUM)
 
 
-class RowSource(Protocol):
-    """Where the rows of a segment are."""
-
-    def read(self, first: int, end: int) -> bytes:
-        """Read rows [first, end)."""
-
-    def close(self) -> None:
-        """Let go of what is held."""
-
-
 class MemoryRows:
     """Rows held in memory."""
 
@@ -72,9 +62,11 @@ class MemoryRows:
         self._rows = rows
 
     def read(self, first: int, end: int) -> bytes:
+        """Read rows [first, end)."""
         return self._rows[first * ROW_BYTES : end * ROW_BYTES]
 
     def close(self) -> None:
+        """Let go of what is held."""
         self._rows = b""
 
 
@@ -82,6 +74,7 @@ class FileRows(ReadByPosition):
     """Rows read from a file by position, so that they never count as memory of the process."""
 
     def read(self, first: int, end: int) -> bytes:
+        """Read rows [first, end)."""
         expected = (end - first) * ROW_BYTES
         rows = os.pread(self._descriptor, expected, first * ROW_BYTES)
         if len(rows) != expected:
@@ -127,7 +120,7 @@ class Segment:
         end_row: int,
         level: int,
         row_count: int,
-        rows: RowSource,
+        rows: MemoryRows | FileRows,
         filter_source: FilterSource,
         fences: Ids,
         mark: FlushMark | None = None,
