@@ -1,24 +1,23 @@
 """Correction rows: all that memory holds of a correction, packed, and found by two hashes.
 
-As objects in two dicts a correction took more than 500 bytes. A row takes 69, and slots that lead
-to it at most 32 more.
+As objects in two dicts a correction took more than 500 bytes. A row takes 69, and the places that
+lead to it some 20 more.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterator
-from functools import partial
+from collections.abc import Collection, Iterable, Iterator
 from struct import Struct
 from typing import Final, NamedTuple
 
 import msgspec
 
 from app.definitions.indexes.numbered import Numbers
+from app.definitions.indexes.places import Places
 from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import Position, SubscriptionKey
 from app.wire.events import Event
-from tables.changelogged.slots import Slots
 from tables.spool import Place, Spool
 
 _ROW: Final = Struct("<qIqI 12s12s 12s I IB")
@@ -82,18 +81,15 @@ class CorrectionRows:
         """By the number of a name, how many of its corrected events have not come."""
         self.awaited = 0
         """How many events have not come that are corrected."""
-        # Of the rows alone: nothing in it leads back to this, which goes without the collector.
-        self._by_event = Slots(partial(_hash, self._rows, _IDENTITY_AT))
+        self._by_event = Places()
         """Newest row of each event id; it leads to the next."""
-        self._by_key = Slots(partial(_hash, self._rows, _KEY_AT))
+        self._by_key = Places()
+        self.events = 0
+        """How many events are corrected."""
 
     def __len__(self) -> int:
         """Return how many there were; those without a key any more are void."""
         return len(self._rows) // _ROW.size
-
-    def count_events(self) -> int:
-        """Return how many events are corrected."""
-        return len(self._by_event)
 
     def has_name(self, name: SubscriptionKey) -> bool:
         """Return whether any event of an external subscription is corrected."""
@@ -114,16 +110,16 @@ class CorrectionRows:
 
     def has_event(self, identity: bytes) -> bool:
         """Return whether an event is corrected, or was."""
-        return self._by_event.find(identity) >= 0
+        return self._of_event(identity) >= 0
 
     def awaits_event(self, identity: bytes) -> bool:
         """Return whether an event is corrected that has not come."""
-        row = self._by_event.find(identity)
+        row = self._of_event(identity)
         return row >= 0 and bool(self._flags(row) & _AWAITS)
 
     def note_event(self, identity: bytes, *, came: bool) -> None:
         """Note that a corrected event has come, or has not; of others nothing is noted."""
-        row = self._by_event.find(identity)
+        row = self._of_event(identity)
         if row < 0 or bool(self._flags(row) & _AWAITS) != came:
             return
         self._rows[row * _ROW.size + _FLAGS_AT] ^= _AWAITS
@@ -141,11 +137,12 @@ class CorrectionRows:
         event: Event | None,
     ) -> int:
         """Keep a correction in place of an earlier one of its key, and say that cells show it."""
-        known = self._by_key.find(key)
+        known = self._of_key(key)
         if known >= 0:
             # Whoever has noted its row knows that one, never what takes its place.
             self.void(known)
-        row, first = len(self), self._by_event.find(identity)
+            self._by_key.remove(hash(key), known)
+        row, first = len(self), self._of_event(identity)
         following = _NONE if first < 0 else first
         number = self._numbers[name]
         if number == len(self._dated_ms):
@@ -163,9 +160,27 @@ class CorrectionRows:
             flags |= self._flags(first) & _AWAITS
         fields = (identity, key, place, number, following, flags | _APPLIED)
         self._rows += _ROW.pack(*position, *fields)
-        self._by_event.put(identity, row)
-        self._by_key.put(key, row)
+        if first >= 0:
+            self._by_event.remove(hash(identity), first)
+        else:
+            self.events += 1
+        self._by_event.add(hash(identity), row)
+        self._by_key.add(hash(key), row)
         return row
+
+    def _of_event(self, identity: bytes) -> int:
+        """Return the newest row of an event id; -1: there is none."""
+        return self._row_in(self._by_event.find(hash(identity)), _IDENTITY_AT, identity)
+
+    def _of_key(self, key: bytes) -> int:
+        """Return the newest row of a key; -1: there is none."""
+        return self._row_in(self._by_key.find(hash(key)), _KEY_AT, key)
+
+    def _row_in(self, rows: Iterable[int], at: int, wanted: bytes) -> int:
+        for row in rows:
+            if self._rows.startswith(wanted, row * _ROW.size + at):
+                return row
+        return -1
 
     def _put_event(self, row: int, event: Event | None) -> tuple[int, bytes]:
         """Return flags and bytes that say where the event of a row lies."""
@@ -195,12 +210,12 @@ class CorrectionRows:
 
     def find(self, key: bytes) -> StoredCorrection | None:
         """Return the correction of a key; None: there is none."""
-        row = self._by_key.find(key)
+        row = self._of_key(key)
         return None if row < 0 or self._flags(row) & _VOID else self.get(row)
 
     def of_event(self, identity: bytes) -> list[StoredCorrection]:
         """Return all corrections of an event id, in order of position."""
-        row = self._by_event.find(identity)
+        row = self._of_event(identity)
         if row < 0:
             return []
         found: list[StoredCorrection] = []
@@ -267,7 +282,8 @@ class CorrectionRows:
 
     def identity(self, row: int) -> bytes:
         """Return the event id of a correction."""
-        return _hash(self._rows, _IDENTITY_AT, row)
+        begin = row * _ROW.size + _IDENTITY_AT
+        return bytes(self._rows[begin : begin + _HASH_BYTES])
 
     def _integer(self, row: int, at: int) -> int:
         found: int = _INTEGER.unpack_from(self._rows, row * _ROW.size + at)[0]
@@ -275,11 +291,6 @@ class CorrectionRows:
 
     def _flags(self, row: int) -> int:
         return self._rows[row * _ROW.size + _FLAGS_AT]
-
-
-def _hash(rows: bytearray, at: int, row: int) -> bytes:
-    begin = row * _ROW.size + at
-    return bytes(rows[begin : begin + _HASH_BYTES])
 
 
 _decode_event = msgspec.msgpack.Decoder(Event).decode

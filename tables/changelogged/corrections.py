@@ -19,32 +19,30 @@ import msgspec
 from app.bounds.turns import STEP_ITEMS, Steps, batches
 from app.wire.arrivals import CorrectionArrival, Position, SubscriptionKey
 from app.wire.events import Event
-from tables.changelogged.checksum import ChangelogSum, Rows
+from tables.changelogged.checksum import Changelogged
 from tables.changelogged.correction_rows import CorrectionRows, StoredCorrection
 from tables.changelogged.followed import Followed
 from tables.spool import Spool
 
 
-class CorrectionTable:
+class CorrectionTable(Changelogged):
     """Corrections of one partition."""
 
     def __init__(self, spool: Spool | None = None) -> None:
+        super().__init__()
         self.spool = spool or Spool()
         """Store of the events that corrections carry."""
-        self.sum = ChangelogSum()
-        """Sum of the changelog records that were loaded or taken."""
         self.outdated = False
         """Whether an older program wrote a loaded record, which calls for a rebuild from raw."""
         self._rows = CorrectionRows(self.spool)
         self.followed = Followed(self._rows)
         """Corrections of known events that later cuts may still show or leave out."""
-        self._dirty: dict[bytes, bytes] = {}
         self._loads = False
         """Whether rows were loaded, of whose events it is not known yet."""
 
     def __len__(self) -> int:
         """Return how many events are corrected."""
-        return self._rows.count_events()
+        return self._rows.events
 
     def __bool__(self) -> bool:
         return len(self._rows) > 0
@@ -121,10 +119,9 @@ class CorrectionTable:
         if known is not None:
             before = _packed(known.position, known.name, known.identity, known.event)
             self.followed.forget(known)
-        key, value = _KEY + hashed, _packed(arrival.position, arrival.name, identity, event)
+        value = _packed(arrival.position, arrival.name, identity, event)
         row = self._rows.put(hashed, arrival.position, arrival.name, identity, event)
-        self.sum = self.sum.replaced(key, before, value)
-        self._dirty[key] = value
+        self._put(_KEY + hashed, before, value)
         self._rows.note_event(identity, came=False)
         stored = self._rows.get(row)
         return [stored] if known is None else [stored, known]
@@ -149,16 +146,6 @@ class CorrectionTable:
     def get(self, row: int) -> StoredCorrection:
         """Return the correction of a row."""
         return self._rows.get(row)
-
-    @property
-    def pending(self) -> int:
-        """How many have changed since the last flush."""
-        return len(self._dirty)
-
-    def take_changes(self) -> Rows:
-        """Return changelog records of what changed since the last call."""
-        changes, self._dirty = self._dirty, {}
-        return changes
 
     def load(self, key: bytes, value: bytes | None) -> None:
         """Take over one changelog record, in place of an earlier one of its key."""

@@ -85,12 +85,11 @@ class EventRanges(msgspec.Struct, gc=False):
             row.early_ms if row.events == _NOTES_EARLY else NEVER_MS,
         )
 
-    def packed(self) -> bytes:
-        """Return the bytes of the changelog, as ever for who never asked for usage-changed."""
-        return self.packed_to_rest()[0]
-
     def packed_to_rest(self) -> tuple[bytes, Kept]:
-        """Return the bytes of the changelog, and what `resting` makes of them."""
+        """Return the bytes of the changelog, and what `resting` makes of them.
+
+        They are as ever for who never asked for usage-changed.
+        """
         raw_first, rekeyed_first = self.raw_first, self.rekeyed_first
         # Hours, rounded up: `ceil_to` is spelled out, for each first event comes here.
         newest, appended = -(-self.newest_ms // KEPT_TO_MS), -(-self.appended_ms // KEPT_TO_MS)
@@ -303,11 +302,8 @@ class LogsKept(NamedTuple):
 
 def first_offsets(entries: Iterable[EventRanges]) -> tuple[int | None, int | None]:
     """Return the first events' offsets on raw and on rekeyed; None: none came that way."""
-    raw: list[int] = []
-    rekeyed: list[int] = []
-    for entry in entries:
-        if entry.raw_first >= 0:
-            raw.append(entry.raw_first)
-        if entry.rekeyed_first >= 0:
-            rekeyed.append(entry.rekeyed_first)
-    return min(raw, default=None), min(rekeyed, default=None)
+    firsts = [(entry.raw_first, entry.rekeyed_first) for entry in entries]
+    return (
+        min((raw for raw, _ in firsts if raw >= 0), default=None),
+        min((rekeyed for _, rekeyed in firsts if rekeyed >= 0), default=None),
+    )

@@ -59,7 +59,9 @@ class EventRangesTable:
         self.rest_names = RestNames()
         """Names that may have events noted in it."""
         self.codes = RestingRanges()
-        self._names: dict[str, dict[str, array[int]]] = defaultdict(_numbers_by_code)
+        self._names: dict[str, dict[str, array[int]]] = defaultdict(
+            lambda: defaultdict(lambda: array("I"))
+        )
         """Numbers of external subscriptions with events, by organization and code."""
         self.sum = ChangelogSum()
         """Sum of the changelog records that were loaded or taken."""
@@ -312,11 +314,3 @@ class EventRangesTable:
     def loaded(self) -> None:
         """Keep what was taken over as bytes, now that it is all there."""
         self.codes.rest_all()
-
-
-def _numbers_by_code() -> dict[str, array[int]]:
-    return defaultdict(_no_numbers)
-
-
-def _no_numbers() -> array[int]:
-    return array("I")

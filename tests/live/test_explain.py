@@ -13,6 +13,7 @@ from app.api.schemas.usage import UsageSeriesAnswer
 from app.billing_periods.instants import parse_iso8601_ms
 from app.cli.explain import explain
 from app.cli.verify import verify
+from app.definitions.indexes.places import Places
 from app.main import Worker
 from app.settings import Settings
 from tests.live.proofs import (
@@ -225,7 +226,7 @@ async def test_corrected_events_are_traced_and_proved(
     assert (await verified(worker))[0] == 0
 
     for owned in worker.engine.owned.values():
-        owned.state.corrections._rows._by_key._shards.clear()
+        owned.state.corrections._rows._by_key = Places()
     status, found = await verified(worker)
     lost = [(d["kind"], d["refolded"]["transaction_id"]) for d in found["differences"]]
     assert (status, sorted(lost)) == (1, [("correction", "c1"), ("correction", "c2")])

@@ -192,7 +192,7 @@ def test_a_record_of_an_older_program_is_read_and_replaced_when_it_changes(
     old = (True, 17, 5, 90, -1, -1, START_MS + 1, START_MS + 2, *told)
     changelog[key] = msgspec.msgpack.encode(old)
     live.partition.event_ranges.sum = live.partition.event_ranges.sum.replaced(
-        key, ranges(live).packed(), changelog[key]
+        key, ranges(live).packed_to_rest()[0], changelog[key]
     )
     live.partition.checkpoint.presence_sum = live.partition.event_ranges.sum
     live.changelog.record = msgspec.msgpack.encode(live.partition.checkpoint)

@@ -229,4 +229,4 @@ def test_what_older_programs_wrote_rests_as_it_is(
 @pytest.mark.parametrize("raw_first", [0, 5, 1 << 33])
 def test_of_nearly_all_entries_a_number_rests(raw_first: int, ahead_ms: int) -> None:
     entry = EventRanges(raw_first, newest_ms=START_MS + ahead_ms, appended_ms=START_MS)
-    assert isinstance(resting(entry.packed()), int)
+    assert isinstance(resting(entry.packed_to_rest()[0]), int)
