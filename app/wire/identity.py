@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Generator
 from itertools import count
 from typing import Final
 
 import xxhash
 
 from app.bounds.limits import COMPARED_BYTES
+from app.bounds.turns import Steps, drained
 from app.numbers import ZERO, plain, take_apart
 from app.wire.events import Event
 
@@ -45,15 +45,10 @@ def same_body(one: Event, other: Event) -> bool:
     An absent timestamp equals any, an absent amount is 0, and keys may stand in any order. Numbers
     have to be the same in plain text: 1 is 1e0, and not 1.0.
     """
-    steps = comparing_bodies(one, other)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return bool(end.value)
+    return drained(comparing_bodies(one, other))
 
 
-def comparing_bodies(one: Event, other: Event) -> Generator[None, None, bool]:
+def comparing_bodies(one: Event, other: Event) -> Steps[bool]:
     """Do `same_body` by small steps. Properties over 64 KiB are equal when their bytes are."""
     times = (one.timestamp_ms, other.timestamp_ms)
     if None not in times and times[0] != times[1]:

@@ -6,7 +6,6 @@ unprorated and unpublished. Of a recurring metric a window shows the level or ba
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
@@ -26,7 +25,7 @@ from app.billing_periods.timezones import (
 )
 from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.model import Charge, Metric
-from app.definitions.timeline import NEVER_MS, Period, Timeline
+from app.definitions.timeline import NEVER_MS, FixedPeriods, Period
 from app.meter.evidence import WindowName
 from app.numbers import EXACT, ZERO
 from app.wire.arrivals import Arrival, MeterKey
@@ -160,7 +159,8 @@ class Series:
         self._route = partition.routes.compile(meter_key).priced()
         impose_live(partition.views.route_of(meter_key), self._route)
         self._windows = list(wanted)
-        self._timeline = _Windows(self._windows, timezone)
+        self._periods = [_as_period(window, timezone) for window in self._windows]
+        self._timeline = FixedPeriods(self._periods)
         self._members = Members(capacity=None)
         self._parts = [
             (span, self._part(meter_key, span, number))
@@ -176,13 +176,7 @@ class Series:
     def _part(self, meter_key: MeterKey, span: Span, number: int) -> Route:
         """Make the span's charge fold by window instead of by period."""
         key = SpanKey(*span.key[:2], start_ms=self._windows[0].start_ms)
-        by_window = Span(
-            span.name,
-            key,
-            _unprorated(span.fold),
-            self._timeline,
-            NEVER_MS,
-        )
+        by_window = Span(span.name, key, _unprorated(span.fold), self._timeline, NEVER_MS)
         # A charge may have several spans; their members must not meet.
         by_window.generation = number
         return Route(*meter_key, self._route.timelines, (by_window,))
@@ -218,8 +212,7 @@ class Series:
         values: list[SeriesValue] = []
         add, looked_at = EXACT.add, 0
         shown = [(span, _figures_shown(by_window)) for span, by_window in spans]
-        for window in self._windows:
-            period = self._timeline.period_at(window.start_ms)
+        for window, period in zip(self._windows, self._periods, strict=True):
             units, total_units, events_count = ZERO, ZERO, 0
             for span, in_window in shown:
                 for figures in in_window(period) if _shows(span, window) else _NOTHING:
@@ -305,29 +298,6 @@ def _unprorated(fold: ChargeFold) -> ChargeFold:
         return fold
     whole = msgspec.structs.replace(fold.charge, prorated=False)
     return ChargeFold(whole, fold.metric, "UTC", fold.limits)
-
-
-class _Windows(Timeline):
-    """Windows in place of periods."""
-
-    def __init__(self, wanted: Sequence[SeriesWindow], timezone: str):
-        super().__init__([], published=False)
-        self._wanted = [_as_period(window, timezone) for window in wanted]
-        self._window_starts = [window.start_ms for window in wanted]
-
-    def holding(self, at_ms: int) -> Period | None:
-        i = bisect_right(self._window_starts, at_ms) - 1
-        return self._wanted[i] if i >= 0 and at_ms < self._wanted[i].end_ms else None
-
-    def period_at(self, start_ms: int) -> Period:
-        """Return the window that begins there."""
-        return self._wanted[bisect_right(self._window_starts, start_ms) - 1]
-
-    def until(self, at_ms: int) -> list[Period]:
-        return self._wanted[: bisect_right(self._window_starts, at_ms)]
-
-    def after(self, start_ms: int) -> Iterator[Period]:
-        yield from self._wanted[bisect_right(self._window_starts, start_ms) :]
 
 
 def _as_period(window: SeriesWindow, timezone: str) -> Period:

@@ -172,7 +172,7 @@ def _period_steps(
     state = OPEN
     if at_ms is None:
         state = publication(partition, subscription, period, NEVER_MS)
-    usage = _usage(partition, subscription, plan, charges, (), period, state)
+    usage = _usage(partition, subscription, plan, charges, period, state)
     collected = yield from _collected(rows)
     if at_ms is not None:
         collected = yield from with_in_advance(partition, subscription, charges, period, collected)
@@ -195,7 +195,7 @@ def _published_steps(
     cut_ms = published.cut_ms
     pending_cut_ms, pending = yield from pending_steps(partition, name, subscription.id, period)
     state = publication(partition, subscription, period, pending_cut_ms)
-    usage = _usage(partition, subscription, plan, charges, (), period, state)
+    usage = _usage(partition, subscription, plan, charges, period, state)
     parts = yield from published_parts(partition, name, subscription.id, charges, period)
     collected = yield from _collected(_published_rows(charges, published, pending, parts))
     newest = partition.published.find((subscription.id, period.start_ms))
@@ -255,7 +255,6 @@ def _usage(
     subscription: Subscription,
     plan: Plan | None,
     charges: tuple[ChargeInForce, ...],
-    rows: tuple[UsageRow, ...],
     period: Period,
     state: Publication,
     *,
@@ -267,7 +266,7 @@ def _usage(
         subscription=subscription,
         plan=plan,
         charges=charges,
-        rows=rows,
+        rows=(),
         from_ms=period.start_ms,
         end_ms=period.end_ms,
         to_ms=period.to_ms,
@@ -454,7 +453,7 @@ def _implicit_steps(
     charges = tuple(as_folded(known, partition, name, subscription.id, period))
     plan = implicit_plan(name[0], tuple(each.charge for each in known))
     state = OPEN if at_ms is not None else NOT_BILLED
-    usage = _usage(partition, subscription, plan, charges, (), period, state, implicit=True)
+    usage = _usage(partition, subscription, plan, charges, period, state, implicit=True)
     rows = _live_rows(charges, partition, name, subscription.id, period, at_ms)
     collected = yield from _collected(rows)
     return msgspec.structs.replace(usage, rows=collected)
