@@ -83,7 +83,7 @@ class Replay:
         if first == (None, None) or any(entry.early_ms >= dated_from_ms for entry in entries):
             return first
         since = await self.since(appended_from(dated_from_ms))
-        return first_offsets(entry.since(*since) for entry in entries)
+        return first_offsets([entry.since(*since) for entry in entries])
 
     async def since(self, appended_ms: int | None) -> tuple[int, int]:
         """Return where on raw and on rekeyed begins what was appended since a time; None: ever."""

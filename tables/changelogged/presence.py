@@ -10,7 +10,7 @@ search the logs from there on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeAlias
@@ -300,10 +300,8 @@ class LogsKept(NamedTuple):
         return appended_ms <= since_ms
 
 
-def first_offsets(entries: Iterable[EventRanges]) -> tuple[int | None, int | None]:
+def first_offsets(entries: Collection[EventRanges]) -> tuple[int | None, int | None]:
     """Return the first events' offsets on raw and on rekeyed; None: none came that way."""
-    firsts = [(entry.raw_first, entry.rekeyed_first) for entry in entries]
-    return (
-        min((raw for raw, _ in firsts if raw >= 0), default=None),
-        min((rekeyed for _, rekeyed in firsts if rekeyed >= 0), default=None),
-    )
+    raw = [entry.raw_first for entry in entries if entry.raw_first >= 0]
+    rekeyed = [entry.rekeyed_first for entry in entries if entry.rekeyed_first >= 0]
+    return min(raw, default=None), min(rekeyed, default=None)
