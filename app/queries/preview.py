@@ -115,10 +115,12 @@ def _check_not_overtaken(owned: OwnedPartition, branch: Branch) -> None:
 async def _previewed(
     replay: Replay, job: Preview, branch: Branch, progress: _PreviewProgress
 ) -> AsyncGenerator[PreviewReport, None]:
-    owned, feed, whole = replay.owned, feeding(job.feed), False
+    owned, refold, whole = replay.owned, job.refold, False
+    feed = feeding(refold.feed)
     while not whole:
-        starts = job.start_offsets(await replay.since(job.appended_from_ms))
-        async with replay.reading(feed, job.names, starts, codes=job.sought_codes()) as reading:
+        starts = refold.start_offsets(await replay.since(refold.appended_from_ms))
+        _, codes = refold.sought()
+        async with replay.reading(feed, job.names, starts, codes=codes) as reading:
             progress.records_total += reading.behind()
             async for read in reading.stretches():
                 progress.records_read += read
@@ -130,14 +132,14 @@ async def _previewed(
                 async with reading.caught_up() as read:
                     progress.records_read += read
                     _check_not_overtaken(owned, branch)
-                    whole = await replay.turn.run(job.is_whole(), urgent=True)
+                    whole = await replay.turn.run(refold.admitted(), urgent=True)
                     if not whole:
                         break
                     found = await replay.turn.run(some_of(differences, _NAMES_AT_ONCE), urgent=True)
                     _check_not_overtaken(owned, branch)
                 cells += [cell for each in found for cell in each]
                 done = len(found) < _NAMES_AT_ONCE
-    job.drop()
+    refold.drop()
     progress.pairs += len(job.meter_keys)
     skipped = tuple((external_id, code) for _, external_id, code in job.skipped)
     yield progress.report((), skipped)

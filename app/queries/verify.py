@@ -169,8 +169,8 @@ async def verify_names(
     )
     job: Verification | None = first
     while job is not None:
-        since = await replay.since(job.appended_from_ms)
-        feed, begins = feeding(job.feed), job.start_offsets(since)
+        since = await replay.since(job.refold.appended_from_ms)
+        feed, begins = feeding(job.feed), job.refold.start_offsets(since)
         async with replay.reading(feed, job.names, begins, job.check_corrections) as reading:
             progress.records_total += reading.behind()
             async for read in reading.stretches():

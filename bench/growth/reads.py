@@ -38,7 +38,7 @@ def sampled(months: int) -> Spent:
 
     def verify(name: SubscriptionKey) -> None:
         job = begun(Verification(world.state, [name], recent=True))
-        since_ms = -1 if job.appended_from_ms is None else job.appended_from_ms
+        since_ms = -1 if job.refold.appended_from_ms is None else job.refold.appended_from_ms
         for part in sliced(world.of([name], since_ms)):
             world.state.work.add("refold", "ledger_rows", len(part))
             job.feed(part)
@@ -83,14 +83,14 @@ def previewed(months: int) -> Spent:
 
     def preview(name: SubscriptionKey) -> None:
         job = begun(Preview(world.state, changed, [name], scope))
-        since_ms = -1 if job.appended_from_ms is None else job.appended_from_ms
+        since_ms = -1 if job.refold.appended_from_ms is None else job.refold.appended_from_ms
         for part in sliced(world.of([name], since_ms)):
             world.state.work.add("refold", "ledger_rows", len(part))
-            job.feed(part)
+            job.refold.feed(part)
         (found,) = filter(None, job.differences())
         if len(found) != 2:
             raise RuntimeError(f"{found} would differ")
-        job.drop()
+        job.refold.drop()
 
     return world.spent([partial(preview, name) for name in names()])
 

@@ -20,7 +20,7 @@ from app.definitions.model import HistoryRecord, Subscription
 from app.definitions.timeline import NEVER_MS, Period, Timeline
 from app.definitions.what_if import Branch
 from app.meter.evidence import PreviewedCell
-from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey
+from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.closing.close import CellShown, cells_shown
 from tables.partition.left_out import FROM_THE_FIRST, first_due_ms
 from tables.partition.partition import Partition
@@ -75,7 +75,8 @@ class Preview:
             for meter_key in partition.event_ranges.meter_keys_of(name)
             if meter_key[2] in branch.codes
         }
-        self._refold = Refold(self._shadow, self.meter_keys, begins=False)
+        self.refold = Refold(self._shadow, self.meter_keys, begins=False)
+        """Is fed the events; once all are, `Refold.admitted` tells whether they come once more."""
         self._repaired = partition.stale.repaired_since(self.names)
         self._corrected = set(filter(partition.corrections.touches, self.names))
         """External subscriptions that corrections are about: all of their events are read."""
@@ -85,13 +86,13 @@ class Preview:
 
     def beginning(self) -> Steps[None]:
         """Make routes without cells, and note what need not be read for them, by steps."""
-        yield from self._refold.beginning()
+        yield from self.refold.beginning()
         compared_ms: dict[SubscriptionKey, int] = {}
         for meter_key in self.meter_keys:
             name = meter_key[:2]
             if name not in compared_ms:
                 compared_ms[name] = self._compared_from(name)
-            self._refold.leave_out(meter_key, self._dated_from(meter_key, compared_ms[name]))
+            self.refold.leave_out(meter_key, self._dated_from(meter_key, compared_ms[name]))
             yield
 
     def _dated_from(self, meter_key: MeterKey, compared_ms: int) -> int:
@@ -99,7 +100,7 @@ class Preview:
 
         Corrections may date an event anywhere, and of what recurs each is in all periods after it.
         """
-        route = self._refold.routes[meter_key]
+        route = self.refold.routes[meter_key]
         corrected = meter_key[:2] in self._corrected
         if corrected or any(span.fold.metric.recurring for span in route.spans):
             return FROM_THE_FIRST
@@ -127,40 +128,12 @@ class Preview:
             if changes_any({each.plan_id for each in versions.all()}, known)
         ]
 
-    def drop(self) -> None:
-        """Let go of all: nobody asks any more."""
-        self._refold.drop()
-
-    @property
-    def appended_from_ms(self) -> int | None:
-        """Since when something was appended that has to be read; None: all has to be."""
-        return self._refold.appended_from_ms
-
-    def start_offsets(self, since: tuple[int, int] = (0, 0)) -> tuple[int | None, int | None]:
-        """Return where to begin on raw and rekeyed; `since`: as `Refold.start_offsets` has it."""
-        return self._refold.start_offsets(since)
-
-    def sought_codes(self) -> set[str] | None:
-        """Return of which codes events are to be fed; None: of any."""
-        return self._refold.sought()[1]
-
-    def feed(self, arrivals: Sequence[Arrival]) -> None:
-        """Fold those of the arrivals that are of the subscriptions and count."""
-        self._refold.feed(arrivals)
-
-    def is_whole(self) -> Steps[bool]:
-        """Return whether all was fed.
-
-        False: only now it is known which groups are admitted, so all events come once more.
-        """
-        return self._refold.admitted()
-
     def differences(self) -> Iterator[list[PreviewedCell] | None]:
         """Yield the cells of each subscription in turn that would be others; None: a step.
 
         The live fold must stand where the last event was read.
         """
-        self._shadow.routes.lend(self._refold.routes)
+        self._shadow.routes.lend(self.refold.routes)
         for name in self.names:
             if self._has_changed(name):
                 continue
@@ -189,7 +162,7 @@ class Preview:
             return True
         codes = self.partition.event_ranges.codes_of(name)
         meter_keys = self.meter_keys.intersection((*name, code) for code in codes)
-        if not self._refold.sought_all(meter_keys):
+        if not self.refold.sought_all(meter_keys):
             return True
         return stale.folds_anew(name) or name in self._repaired
 

@@ -82,7 +82,7 @@ class Verification:
             self._to_compare = [key for name in sorted(before._left) for key in before._left[name]]
         self._left: dict[SubscriptionKey, list[MeterKey]] = {}
         """Meter keys where other groups came in than are admitted: events are in any order."""
-        self._refold: Refold = Refold(partition, self.meter_keys, begins=False)
+        self.refold: Refold = Refold(partition, self.meter_keys, begins=False)
         self._apart: Refold = Refold(partition, self._recurring(), begins=False, merges=False)
         """States of all cuts of recurring metrics, for periods that are open no more."""
         self._turned: dict[SubscriptionKey, dict[str, list[Counted]]] = {}
@@ -104,7 +104,7 @@ class Verification:
         for meter_key in self.meter_keys:
             self._generations[meter_key] = self._generation(meter_key)
             yield
-        for job in (self._refold, self._apart):
+        for job in (self.refold, self._apart):
             yield from job.beginning()
             for meter_key, route in job.routes.items():
                 live = self.partition.views.route_of(meter_key)
@@ -116,7 +116,7 @@ class Verification:
                 yield
         before, self._before = self._before, None
         if before is not None:
-            yield from self._refold.opening_as(before._refold)
+            yield from self.refold.opening_as(before.refold)
             yield from self._apart.opening_as(before._apart)
 
     def _recurring(self) -> list[MeterKey]:
@@ -138,17 +138,8 @@ class Verification:
 
     def drop(self) -> None:
         """Drop the shadow cells, because nobody asks for the result any more."""
-        self._refold.drop()
+        self.refold.drop()
         self._apart.drop()
-
-    @property
-    def appended_from_ms(self) -> int | None:
-        """Since when something was appended that has to be read; None: all has to be."""
-        return self._refold.appended_from_ms
-
-    def start_offsets(self, since: tuple[int, int] = (0, 0)) -> tuple[int | None, int | None]:
-        """Return where to begin on raw and rekeyed; `since`: as `Refold.start_offsets` has it."""
-        return self._refold.start_offsets(since)
 
     def feed(self, arrivals: Sequence[Arrival], *, strangers: bool = False) -> None:
         """Fold the arrivals of the verified subscriptions.
@@ -177,7 +168,7 @@ class Verification:
                 found.append(replace(arrival, rekeyed_offset=entry.rekeyed_offset))
             elif entry is None or is_before(arrival, entry):
                 self._check_lost(arrival)
-        self._refold.feed(found)
+        self.refold.feed(found)
         self._apart.feed(found)
         for arrival in found:
             self._note_turned(arrival)
@@ -247,8 +238,8 @@ class Verification:
                 return Compared(meter_key, 0, [], skipped=True)
             self._left.setdefault(meter_key[:2], []).append(meter_key)
             return Compared(meter_key, 0, [], again=True)
-        shadow, live = self._refold.routes[meter_key], partition.views.route_of(meter_key)
-        group_admission = self._refold.group_admission
+        shadow, live = self.refold.routes[meter_key], partition.views.route_of(meter_key)
+        group_admission = self.refold.group_admission
         settled_ms = partition.cuts.settled_ms
         for one in in_cells(shadow.spans):
             if one is None:
@@ -275,11 +266,11 @@ class Verification:
 
     def member_sets(self, meter_keys: Iterable[MeterKey]) -> list[MemberSet]:
         """Return sets of members of some meter keys, with the members that each must hold."""
-        return list(member_sets(self.partition, self._refold, meter_keys))
+        return list(member_sets(self.partition, self.refold, meter_keys))
 
     def _agree(self, meter_keys: Iterable[MeterKey]) -> Steps[bool]:
         """Return whether the shadow cells of meter keys are those of the admitted groups."""
-        for job in (self._refold, self._apart):
+        for job in (self.refold, self._apart):
             for meter_key in meter_keys:
                 route = job.routes.get(meter_key)
                 if route is not None and not (yield from job.group_admission.agreeing(route)):
@@ -330,13 +321,13 @@ class Verification:
         if self._terms_of(name) != self._terms[name]:
             return True
         live = partition.views.route_of(meter_key)
-        dated_ms = self._refold.dated_from.get(meter_key)
+        dated_ms = self.refold.dated_from.get(meter_key)
         if dated_ms is not None:
             shown = partition.corrections.followed.are_shown(name, partition.cuts.settled_ms)
             if not shown or first_kept_ms(live) < dated_ms:
                 # It may be about an event that was left out.
                 return True
-        return not self._refold.routes[meter_key].leads_like(live, *reach)
+        return not self.refold.routes[meter_key].leads_like(live, *reach)
 
     def compare_published(self) -> Iterator[list[Difference] | None]:
         """Yield, for each subscription, what closing it again over the shadow cells would publish.
@@ -416,8 +407,8 @@ class Verification:
 
     def _published(self, name: SubscriptionKey) -> Iterator[Difference | None]:
         partition, settled_ms = self.partition, self.partition.cuts.settled_ms
-        routes = self._routes_in(self._refold, name)
-        for meter_key in routes.keys() & self._refold.dated_from.keys():
+        routes = self._routes_in(self.refold, name)
+        for meter_key in routes.keys() & self.refold.dated_from.keys():
             partition.routes.lead_by(routes[meter_key])
         since_ms = self._compared_from(routes)
         periods = [
@@ -450,7 +441,7 @@ class Verification:
 
     def _compared_from(self, routes: Mapping[MeterKey, Route]) -> int:
         """Return since when periods end that are compared all, beside what a cut may revise."""
-        dated_from = self._refold.dated_from
+        dated_from = self.refold.dated_from
         return min((dated_from.get(key, FROM_THE_FIRST) for key in routes), default=FROM_THE_FIRST)
 
 

@@ -92,8 +92,8 @@ def test_what_is_previewed_comes(data: st.DataObject) -> None:
     offset, records = live.definitions.offset, live.values()
     job = begun(Preview(live.partition, branch, [NAME], scope))
     while True:
-        job.feed(live.arrived())
-        if drained(job.is_whole()):
+        job.refold.feed(live.arrived())
+        if drained(job.refold.admitted()):
             break
     previewed = [cell for found in filter(None, job.differences()) for cell in found]
     assert job.skipped == []

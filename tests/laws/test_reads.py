@@ -139,7 +139,7 @@ def _previewed(live: Live, name: tuple[str, str], at_ms: int) -> object:
         return None
     scope = PreviewScope(START_MS, at_ms, at_ms)
     preview = begun(Preview(live.partition, branch, [name], scope))
-    preview.feed(live.arrived())
+    preview.refold.feed(live.arrived())
     return list(preview.differences())
 
 

@@ -1196,7 +1196,7 @@ BUGS = (
     Bug(
         "read-again-as-it-was-read-before",
         "tables/reading/verification.py",
-        "yield from self._refold.opening_as(before._refold)",
+        "yield from self.refold.opening_as(before.refold)",
         "pass",
         "tests/tables/reading/test_verification.py"
         "::test_groups_that_came_once_places_were_forgotten_are_not_called_wrong",
@@ -6918,22 +6918,22 @@ BUGS = (
     Bug(
         "preview-reads-all-that-there-is",
         "app/queries/preview.py",
-        "job.start_offsets(await replay.since(job.appended_from_ms))",
-        "job.start_offsets()",
+        "refold.start_offsets(await replay.since(refold.appended_from_ms))",
+        "refold.start_offsets()",
         "tests/simulation/test_preview_since.py::test_the_same_is_read_after_ever_more_weeks",
     ),
     Bug(
         "preview-reads-all-codes",
         "app/queries/preview.py",
-        ", codes=job.sought_codes())",
+        ", codes=codes)",
         ")",
         "tests/simulation/test_preview_since.py::test_the_same_is_read_after_ever_more_weeks",
     ),
     Bug(
         "preview-seeks-one-code-though-corrections-give-others",
-        "tables/reading/preview.py",
-        "return self._refold.sought()[1]",
-        "return {code for _, _, code in self.meter_keys}",
+        "app/queries/preview.py",
+        "_, codes = refold.sought()",
+        "codes = refold.sought()[1] and {code for _, _, code in job.meter_keys}",
         "tests/simulation/test_preview_since.py::test_what_is_previewed_is_as_from_all_events",
     ),
     Bug(

@@ -17,6 +17,7 @@ from app.definitions.outcome import Rejected
 from app.meter.evidence import PreviewedCell
 from app.queries.gateway import Gateway
 from tables.partition.left_out import FROM_THE_FIRST
+from tables.partition.refold import Refold
 from tables.reading.preview import Preview
 from tests.simulation.by_hand import append, begin
 from tests.simulation.loop import run
@@ -46,7 +47,7 @@ def from_the_first() -> Iterator[None]:
     """Read all that there is, of all codes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Preview, "_dated_from", lambda *_: FROM_THE_FIRST)
-        patch.setattr(Preview, "sought_codes", lambda _: None)
+        patch.setattr(Refold, "sought", lambda job: (job._names, None))
         yield
 
 

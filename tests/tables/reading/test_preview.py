@@ -41,8 +41,8 @@ def previewed(told: Story, **properties: Any) -> list[tuple[str, str | None, str
     assert not isinstance(branch, Rejected)
     job = begun(Preview(meter.partition, branch, [(ORG, SUBSCRIPTION)], SCOPE))
     while True:
-        job.feed(told.arrivals())
-        if drained(job.is_whole()):
+        job.refold.feed(told.arrivals())
+        if drained(job.refold.admitted()):
             break
     found = [
         (
@@ -107,9 +107,9 @@ def regrouping(meter: OfflineMeter, code: str) -> Branch:
 def differing(told: Story, meter: OfflineMeter, branch: Branch) -> tuple[list[str], int]:
     """Months of the cells that would differ, and since when what is read was appended."""
     job = begun(Preview(meter.partition, branch, [(ORG, SUBSCRIPTION)], SCOPE))
-    since_ms = job.appended_from_ms or 0
-    job.feed([each for each in told.arrivals() if each.append_time_ms >= since_ms])
-    assert drained(job.is_whole())
+    since_ms = job.refold.appended_from_ms or 0
+    job.refold.feed([each for each in told.arrivals() if each.append_time_ms >= since_ms])
+    assert drained(job.refold.admitted())
     found = (cell for of_one in filter(None, job.differences()) for cell in of_one)
     return [cell.period_from[:7] for cell in found], since_ms
 
@@ -169,8 +169,8 @@ def test_nothing_is_said_of_who_is_corrected_meanwhile_for_the_first_time() -> N
     amend = Correction(*NAME, late.event.transaction_id, "amend", amended, "c", b"")
     one.partition.corrected.correct(CorrectionArrival(amend, ORG, now_ms, 0, 8, 0))
     one.deliver([late])
-    job.feed(one.arrived())
-    assert drained(job.is_whole())
+    job.refold.feed(one.arrived())
+    assert drained(job.refold.admitted())
     assert (any(job.differences()), job.skipped) == (False, [(*NAME, "filtered")])
 
 
@@ -198,8 +198,8 @@ def test_many_groups_of_a_period_are_compared_by_steps(code: str, weeks: int, st
     )
     assert not isinstance(branch, Rejected)
     job = begun(Preview(one.partition, branch, [NAME], scope))
-    job.feed(one.arrived())
-    assert drained(job.is_whole())
+    job.refold.feed(one.arrived())
+    assert drained(job.refold.admitted())
     (*taken, found) = job.differences()
     assert found is not None
     units = [(each.before and each.before.units, each.after and each.after.units) for each in found]

@@ -313,8 +313,8 @@ def sampled() -> tuple[Live, Verification]:
     assert one.forget(NAME)
     one.deliver([arrived("sum", 100, START_MS + 4 * WEEK_MS + 2 * DAY_MS, v="5")])
     verification = begun(Verification(one.partition, [NAME], recent=True))
-    assert verification.appended_from_ms == START_MS + 4 * WEEK_MS - DAY_MS - HOUR_MS
-    assert verification.start_offsets((90, 7)) == (90, None)
+    assert verification.refold.appended_from_ms == START_MS + 4 * WEEK_MS - DAY_MS - HOUR_MS
+    assert verification.refold.start_offsets((90, 7)) == (90, None)
     return one, verification
 
 
@@ -341,7 +341,7 @@ def test_a_sample_of_who_is_forgotten_whole_reads_no_event_of_before() -> None:
     assert one.forget(NAME)
     verification = begun(Verification(one.partition, [NAME], recent=True))
     newest_ms = START_MS + 3 * WEEK_MS + HOUR_MS
-    assert verification.appended_from_ms == newest_ms + 1 - DAY_MS - HOUR_MS
+    assert verification.refold.appended_from_ms == newest_ms + 1 - DAY_MS - HOUR_MS
     assert end_of(verification) == Found([], 0)
 
 
