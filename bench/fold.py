@@ -58,10 +58,8 @@ def main(events: int, subscriptions: int, profile: bool) -> None:
     started = time.process_time()
     changes = partition.take_changes()
     _report("pack", events, time.process_time() - started)
-    click.echo(
-        f"cells {len(changes.cells):,}  members {len(changes.members):,}  "
-        f"presence {len(changes.event_ranges):,}"
-    )
+    counts = (f"{name} {len(changes.rows[name]):,}" for name in ("cells", "members", "presence"))
+    click.echo("  ".join(counts))
     if profiler:
         pstats.Stats(profiler).sort_stats("tottime").print_stats(30)
 

@@ -26,14 +26,8 @@ the changelog, where nobody reads them."""
 class Changes(NamedTuple):
     """Changelog records of one flush; a None value deletes."""
 
-    cells: Rows
-    members: Rows
-    event_ranges: Rows
-    published: Rows
-    corrections: Rows
-    evaluations: Rows
-    instants: Rows
-    daily: Rows
+    rows: Mapping[str, Rows]
+    """By changelog."""
     at_rest: Sequence[FlushedRows]
     """What the log of figures has of them."""
     stored: Mapping[MemberKey, bytes | None]
@@ -62,10 +56,7 @@ class TooLargeForChangelog(Exception):
 class Snapshot:
     """What changed since the last flush, and what the checkpoint says of all cells."""
 
-    def __init__(
-        self,
-        tables: Tables,
-    ):
+    def __init__(self, tables: Tables):
         self._tables = tables
         self._checkpoint = tables.checkpoint
         self._dirty: list[Cell] = []
@@ -134,17 +125,9 @@ class Snapshot:
 
     def pending_changes(self) -> int:
         """Return about how many changelog records the next flush has."""
-        tables = self._tables
-        changed = (
-            tables.members,
-            tables.event_ranges,
-            tables.published,
-            tables.corrections,
-            tables.evaluations,
-            tables.instants,
-            tables.daily,
-        )
-        return len(self._dirty) + len(self._deleted) + sum(each.pending for each in changed)
+        members, tables = self._tables.members, self._tables.by_changelog.values()
+        pending = members.pending + sum(each.pending for each in tables)
+        return len(self._dirty) + len(self._deleted) + pending
 
     def taking_changes(self) -> Steps[Changes]:
         """Return everything changed since the last flush, by small steps, and describe it.
@@ -178,19 +161,9 @@ class Snapshot:
         at_rest = yield from tables.instants.laying_down(checkpoint.cut_ms)
         if at_rest:
             checkpoint.fold_version = FORGETTING_VERSION
-        changes = Changes(
-            cells,
-            members,
-            tables.event_ranges.take_changes(),
-            tables.published.take_changes(),
-            tables.corrections.take_changes(),
-            tables.evaluations.take_changes(),
-            tables.instants.take_changes(),
-            tables.daily.take_changes(),
-            at_rest,
-            stored,
-            tables.index.pending(),
-        )
+        rows: dict[str, Rows] = {"cells": cells, "members": members}
+        rows |= {name: each.take_changes() for name, each in tables.by_changelog.items()}
+        changes = Changes(rows, at_rest, stored, tables.index.pending())
         checkpoint.flush += 1
         checkpoint.index_length = tables.index.length
         checkpoint.at_rest = tables.instants.at_rest.end
@@ -250,17 +223,7 @@ def rows_of(changes: Changes, spans: Mapping[SpanKey, Span]) -> Iterator[SomeRow
     Raises:
         TooLargeForChangelog: no changelog would take one of them.
     """
-    changelogs: tuple[tuple[str, Rows], ...] = (
-        ("cells", changes.cells),
-        ("members", changes.members),
-        ("presence", changes.event_ranges),
-        ("published", changes.published),
-        ("corrections", changes.corrections),
-        ("evaluations", changes.evaluations),
-        ("instants", changes.instants),
-        ("daily", changes.daily),
-    )
-    for changelog, rows in changelogs:
+    for changelog, rows in changes.rows.items():
         all_keys, all_values = list(rows), list(rows.values())
         for first in range(0, len(all_keys), STEP_ITEMS):
             end = first + STEP_ITEMS

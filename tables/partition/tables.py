@@ -10,6 +10,7 @@ from app.bounds.work_done import WorkDone
 from app.definitions.state import Definitions
 from app.wire.arrivals import SubscriptionKey
 from tables.changelogged.checkpoint import Checkpoint
+from tables.changelogged.checksum import Changelogged
 from tables.changelogged.corrections import CorrectionTable
 from tables.changelogged.daily import DailyTable
 from tables.changelogged.evaluations import EvaluationTable
@@ -35,6 +36,18 @@ class Tables:
     instants: InstantTable
     daily: DailyTable
     work: WorkDone
+
+    @property
+    def by_changelog(self) -> dict[str, Changelogged | EventRangesTable]:
+        """The tables that each have a changelog, in the order in which a flush writes them."""
+        return {
+            "presence": self.event_ranges,
+            "published": self.published,
+            "corrections": self.corrections,
+            "evaluations": self.evaluations,
+            "instants": self.instants,
+            "daily": self.daily,
+        }
 
 
 class Carried(NamedTuple):

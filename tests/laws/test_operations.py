@@ -401,8 +401,10 @@ def test_the_same_holds_from_event_to_figure() -> None:
             live.deliver(events)
             live.close_until(events[-1].append_time_ms - 1)
             changes = live.changelog.take(live.partition)
-            rows = {k: v for k, v in changes.instants.items() if k.startswith(ROW_PREFIX)}
-            written += sum(len(v or b"") for v in (*changes.members.values(), *rows.values()))
+            rows = {k: v for k, v in changes.rows["instants"].items() if k.startswith(ROW_PREFIX)}
+            written += sum(
+                len(v or b"") for v in (*changes.rows["members"].values(), *rows.values())
+            )
             written += sum(map(len, rows))
         assert len(live.instants()) > count - 200
         looked_at = live.partition.members.operations.looked_at

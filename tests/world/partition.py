@@ -86,15 +86,11 @@ class Changelog:
         """Apply one flush, and return what it has."""
         partition.instants.let_rest()
         changes = partition.take_changes()
-        _compact(self.cells, changes.cells)
+        _compact(self.cells, changes.rows["cells"])
         _compact(self.store, changes.stored)
         _compact(self.members, changes.stored)
-        _compact(self.tables["presence"], changes.event_ranges)
-        _compact(self.tables["published"], changes.published)
-        _compact(self.tables["corrections"], changes.corrections)
-        _compact(self.tables["evaluations"], changes.evaluations)
-        _compact(self.tables["instants"], changes.instants)
-        _compact(self.tables["daily"], changes.daily)
+        for name, rows in self.tables.items():
+            _compact(rows, changes.rows[name])
         self.index_rows += changes.index_rows
         self.at_rest += [record.value for record in changes.at_rest]
         partition.index.seal_flush(partition.checkpoint.flush)

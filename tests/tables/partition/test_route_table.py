@@ -23,7 +23,7 @@ def test_a_cell_that_no_layer_takes_over_is_not_written() -> None:
     shorter.end_ms = span.key.start_ms
     routes.install(KEY, Route(*KEY, (span.timeline,), (shorter,)))
     assert (span.stands, routes.spans[span.key]) == (False, shorter)
-    assert live.partition.take_changes().cells == {}
+    assert live.partition.take_changes().rows["cells"] == {}
     assert live.partition.checkpoint.cells == 0
 
 
