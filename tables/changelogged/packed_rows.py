@@ -7,7 +7,7 @@ about 150.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -184,34 +184,23 @@ def paired(rows: list[bytes]) -> list[Packed]:
     return list(zip(rows[::2], rows[1::2], strict=True))
 
 
-class PackedCells:
-    """Packed cells by subscription.
+class PackedCells(PackedRows):
+    """Packed cells by subscription, in rows that begin with its `first_part_of`.
 
     A cell's key is an array of six, the subscription first and then the charge. Very many cells
     have the same charge, so that its number stands in its place here.
     """
 
     def __init__(self) -> None:
-        self._rows = PackedRows()
+        super().__init__()
         self._charges: list[bytes] = []
         """Charges as they are in keys."""
         self._numbers = Numbers(self._charges)
 
-    def __bool__(self) -> bool:
-        return bool(self._rows)
-
-    def __contains__(self, subscription_id: str) -> bool:
-        return _first_part(subscription_id) in self._rows
-
-    @property
-    def most(self) -> int:
-        """No subscription has had more cells than these."""
-        return self._rows.most
-
-    def add(self, key: bytes, value: bytes) -> None:
+    def add_cell(self, key: bytes, value: bytes) -> None:
         """Keep one cell more."""
         first_part, rest = self.parted(key)
-        self._rows.add(first_part, rest, value)
+        self.add(first_part, rest, value)
 
     def parted(self, key: bytes) -> tuple[bytes, bytes]:
         """Return the first part of a key, and the rest of it as it is kept."""
@@ -220,40 +209,13 @@ class PackedCells:
         number = self._numbers[key[end:after]].to_bytes(_NUMBER_BYTES)
         return key[:end], number + key[after:]
 
-    def add_some(self, cells: Mapping[bytes, SomeRows]) -> None:
-        """Keep more cells, by first part, which are put together."""
-        for first_part, rows in cells.items():
-            self._rows.add_some(first_part, rows)
-
-    def pack(self) -> None:
-        """Pack all cells of a subscription in one row."""
-        self._rows.pack()
-
-    def packing(self) -> Steps[None]:
-        """Do what `pack` does by steps; nothing is asked for between two of them."""
-        return self._rows.packing()
-
-    def piece(self, subscription_id: str) -> bytes | None:
-        """Return the cells of a subscription in one piece, for `put`."""
-        return self._rows.piece(_first_part(subscription_id))
-
-    def put(self, subscription_id: str, piece: bytes) -> None:
-        """Keep again cells that were taken and did not change."""
-        self._rows.put(_first_part(subscription_id), piece)
-
-    def drop(self, subscription_id: str) -> None:
-        """Keep no more the cells of a subscription."""
-        self._rows.drop(_first_part(subscription_id))
-
-    def in_piece(self, subscription_id: str, piece: bytes) -> Iterator[Packed]:
+    def in_piece(self, first_part: bytes, piece: bytes) -> Iterator[Packed]:
         """Return the cells of a piece of a subscription."""
-        first_part = _first_part(subscription_id)
         return self._whole(first_part, paired(_rows_of(first_part, piece)))
 
-    def few(self, subscription_id: str, most: int) -> list[PackedHere] | None:
+    def few(self, first_part: bytes, most: int) -> list[PackedHere] | None:
         """Return the cells of a subscription, which stay; None: none, or more than `most`."""
-        first_part = _first_part(subscription_id)
-        piece = self._rows.piece(first_part)
+        piece = self.piece(first_part)
         if piece is None:
             return None
         rows = _rows_of(first_part, piece)
@@ -266,19 +228,13 @@ class PackedCells:
             found.append(PackedHere(charge, *_decode_rest(_REST + rest[_NUMBER_BYTES:]), value))
         return found
 
-    def count(self, subscription_id: str) -> int:
-        """Return how many cells a subscription has, of which none is read."""
-        return self._rows.count(_first_part(subscription_id))
-
-    def drain(self, subscription_id: str) -> list[Packed]:
+    def drain(self, first_part: bytes) -> list[Packed]:
         """Hand out the cells of a subscription, which are here no longer."""
-        first_part = _first_part(subscription_id)
-        return list(self._whole(first_part, self._rows.drain(first_part)))
+        return list(self._whole(first_part, super().drain(first_part)))
 
-    def read(self, subscription_id: str) -> list[Packed]:
+    def read(self, first_part: bytes) -> list[Packed]:
         """Return the cells of a subscription, which stay packed."""
-        first_part = _first_part(subscription_id)
-        return list(self._whole(first_part, self._rows.read(first_part)))
+        return list(self._whole(first_part, super().read(first_part)))
 
     def _whole(self, first_part: bytes, rows: Iterable[Packed]) -> Iterator[Packed]:
         """Return cells with their whole keys, each put together as it is taken."""
@@ -292,7 +248,8 @@ class PackedCells:
         )
 
 
-def _first_part(subscription_id: str) -> bytes:
+def first_part_of(subscription_id: str) -> bytes:
+    """Return what the keys of a subscription's cells begin with."""
     return b"\x96" + msgspec.msgpack.encode(subscription_id)
 
 

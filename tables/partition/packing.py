@@ -24,6 +24,7 @@ from tables.changelogged.packed_rows import (
     PackedCells,
     PackedHere,
     SomeRows,
+    first_part_of,
     has_late_cuts,
     is_newer,
     subscription_of,
@@ -37,8 +38,8 @@ from tables.partition.tables import Tables
 from tables.routing.implicit import subscription_id
 from tables.routing.route import Route
 
-Piece = tuple[str, bytes]
-"""(subscription id, its cells in one piece)"""
+Piece = tuple[bytes, bytes]
+"""(`first_part_of` a subscription, its cells in one piece)"""
 
 Stamp = tuple[int, int, tuple[int | None, int | None], int]
 """Everything but the cells that a route made now depends on."""
@@ -72,8 +73,8 @@ class Packing:
         """Cells of who was unpacked last, as they were packed: for `pack`, if none changes."""
         self._to_pack: dict[SubscriptionKey, None] = {}
         """To be packed once no definition is left to be looked at."""
-        self._ids: tuple[SubscriptionKey | None, int, list[str]] = (None, -1, [])
-        """Subscriptions that were looked for last: (name, definitions offset, ids)."""
+        self._parts: tuple[SubscriptionKey | None, int, list[bytes]] = (None, -1, [])
+        """Subscriptions that were looked for last: (name, definitions offset, first parts)."""
         self.late: set[str] = set()
         """Subscriptions that were restored with states of cuts to come."""
 
@@ -161,21 +162,22 @@ class Packing:
         if name in subscriptions.over_ms:
             # Of many nearly always one of the last has some.
             newest = subscriptions.by_external_id.ids(name, newest_first=True)
-            return any(i in self._packed for i in chain(newest, (subscription_id(*name),)))
-        return any(i in self._packed for i in self._subscription_ids(name))
+            ids = chain(newest, (subscription_id(*name),))
+            return any(first_part_of(i) in self._packed for i in ids)
+        return any(part in self._packed for part in self._first_parts(name))
 
     def few_cells(self, identity: str, most: int) -> list[PackedHere] | None:
         """Return the packed cells of a subscription, which stay packed.
 
         None: none are packed, or more than `most`.
         """
-        return self._packed.few(identity, most) if self._packed else None
+        return self._packed.few(first_part_of(identity), most) if self._packed else None
 
     def has_cells(self, name: SubscriptionKey, least: int) -> bool:
         """Return whether so many cells of an external subscription are packed, or more."""
         if self._packed.most < least:
             return False
-        return sum(map(self._packed.count, self._subscription_ids(name))) >= least
+        return sum(map(self._packed.count, self._first_parts(name))) >= least
 
     def has_many(self, name: SubscriptionKey) -> bool:
         """Return whether more cells are packed than a step unpacks, or some beside many codes."""
@@ -183,33 +185,31 @@ class Packing:
             return True
         return self.has_cells(name, STEP_ITEMS + 1)
 
-    def pieces(self, name: SubscriptionKey) -> list[tuple[str, bytes | None]]:
+    def pieces(self, name: SubscriptionKey) -> list[tuple[bytes, bytes | None]]:
         """Return the packed cells of each subscription of an external id, for `has`."""
-        return [
-            (identity, self._packed.piece(identity)) for identity in self._subscription_ids(name)
-        ]
+        return [(part, self._packed.piece(part)) for part in self._first_parts(name)]
 
-    def has(self, pieces: Iterable[tuple[str, bytes | None]]) -> bool:
+    def has(self, pieces: Iterable[tuple[bytes, bytes | None]]) -> bool:
         """Return True if just these cells are packed of these subscriptions now."""
-        return all(self._packed.piece(identity) is piece for identity, piece in pieces)
+        return all(self._packed.piece(part) is piece for part, piece in pieces)
 
-    def cells_in(self, pieces: Iterable[tuple[str, bytes | None]]) -> Iterator[Packed]:
+    def cells_in(self, pieces: Iterable[tuple[bytes, bytes | None]]) -> Iterator[Packed]:
         """Return the cells in pieces that `pieces` told, one by one; they stay packed."""
         in_piece = self._packed.in_piece
-        return chain.from_iterable(in_piece(i, piece) for i, piece in pieces if piece is not None)
+        return chain.from_iterable(in_piece(p, piece) for p, piece in pieces if piece is not None)
 
     def read(self, name: SubscriptionKey) -> list[Packed]:
         """Return the packed cells of an external subscription, which stay packed."""
-        return [cell for i in self._subscription_ids(name) for cell in self._packed.read(i)]
+        return [cell for p in self._first_parts(name) for cell in self._packed.read(p)]
 
     def delete(self, name: SubscriptionKey, gone: Container[bytes]) -> None:
         """Delete packed cells of an external subscription by key; the others stay packed."""
-        for identity in self._subscription_ids(name):
-            for key, value in self._packed.drain(identity):
+        for first_part in self._first_parts(name):
+            for key, value in self._packed.drain(first_part):
                 if key in gone:
                     self._snapshot.delete_packed(key, value)
                 else:
-                    self._packed.add(key, value)
+                    self._packed.add_cell(key, value)
         self._packed.pack()
 
     def unpack(self, name: SubscriptionKey) -> None:
@@ -238,7 +238,7 @@ class Packing:
         """
         if not self._packed:
             return
-        pieces = [(i, piece) for i, piece in self.pieces(name) if piece is not None]
+        pieces = [(part, piece) for part, piece in self.pieces(name) if piece is not None]
         if not pieces:
             return
         self.as_packed = {name: pieces}
@@ -260,8 +260,8 @@ class Packing:
             routes.append((meter_key, route))
         if stamp is not None and (stamp != self.stamp(name) or not self.has(pieces)):
             return
-        for identity, _ in pieces:
-            self._packed.drop(identity)
+        for first_part, _ in pieces:
+            self._packed.drop(first_part)
         for meter_key, route in routes:
             self.install(meter_key, route)
         if cells:
@@ -310,8 +310,8 @@ class Packing:
             return
         meter_keys = [(*name, code) for code in self._event_ranges.codes_of(name)]
         if pieces and self._stale.orphaned_keys.isdisjoint(meter_keys):
-            for identity, piece in pieces:
-                self._packed.put(identity, piece)
+            for first_part, piece in pieces:
+                self._packed.put(first_part, piece)
         else:
             put_together: dict[bytes, SomeRows] = {}
             hashes: list[int] = []
@@ -332,7 +332,8 @@ class Packing:
                 return
             if any(map(_dirty, cells)) or [*map(_hash, cells)] != hashes:
                 return
-            self._packed.add_some(put_together)
+            for first_part, some_rows in put_together.items():
+                self._packed.add_some(first_part, some_rows)
         for span in self._rest(name):
             span.drop()
             if len(cells) > STEP_ITEMS:
@@ -390,22 +391,23 @@ class Packing:
             self._timelines.forget(name)
             self._routes.note_gone(name)
 
-    def _subscription_ids(self, name: SubscriptionKey) -> Iterable[str]:
+    def _first_parts(self, name: SubscriptionKey) -> Iterable[bytes]:
         definitions = self._definitions
-        known, offset, ids = self._ids
+        known, offset, parts = self._parts
         # Who closes it asks twice.
         if known != name or offset != definitions.offset:
             ids = [next(versions.all()).id for versions in definitions.subscriptions(*name)]
             if definitions.settings.implicit_since_ms < NEVER_MS:
                 ids.append(subscription_id(*name))
-            self._ids = name, definitions.offset, ids
-        return ids
+            parts = [*map(first_part_of, ids)]
+            self._parts = name, definitions.offset, parts
+        return parts
 
     def load_cell(self, key: bytes, value: bytes) -> None:
         """Take over one record of the cell changelog."""
         if is_newer(value):
             raise StateTooNew(f"a cell is of a fold version later than {FOLD_VERSION}")
-        self._packed.add(key, value)
+        self._packed.add_cell(key, value)
         self._snapshot.note_loaded(key, value)
         if has_late_cuts(value):
             self.late.add(subscription_of(key))

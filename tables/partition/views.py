@@ -28,12 +28,12 @@ class _View:
     def __init__(
         self,
         stamp: Stamp,
-        pieces: list[tuple[str, bytes | None]],
+        pieces: list[tuple[bytes, bytes | None]],
         cells: OfSpans,
     ):
         self.stamp = stamp
         self.pieces = pieces
-        """By subscription id its packed cells; None: it has none."""
+        """By first part of a subscription its packed cells; None: it has none."""
         self.cells = cells
         self.routes: dict[tuple[str, bool], Route] = {}
         """By code, and whether events of it are known."""

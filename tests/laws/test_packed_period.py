@@ -191,12 +191,12 @@ def test_a_zero_follows_a_balance_whose_cell_is_gone() -> None:
     live.flush()
     packing = live.partition.packing
     packing.pack(NAME)
-    (identity,) = [each for each, piece in packing.pieces(NAME) if piece is not None]
+    (first_part,) = [each for each, piece in packing.pieces(NAME) if piece is not None]
     (plan,) = live.definitions.plan_versions.values()
     balance = next(iter(plan.all())).charges[0].id
-    for key, value in packing._packed.drain(identity):
+    for key, value in packing._packed.drain(first_part):
         if msgspec.msgpack.decode(key, type=CellKey).charge_id != balance:
-            packing._packed.add(key, value)
+            packing._packed.add_cell(key, value)
     assert units(closed(live)) == ["0.0", "1.0"]
 
 
