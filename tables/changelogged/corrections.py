@@ -12,7 +12,7 @@ before it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -34,67 +34,52 @@ class CorrectionTable(Changelogged):
         """Store of the events that corrections carry."""
         self.outdated = False
         """Whether an older program wrote a loaded record, which calls for a rebuild from raw."""
-        self._rows = CorrectionRows(self.spool)
-        self.followed = Followed(self._rows)
+        self.rows = CorrectionRows(self.spool)
+        """The corrections themselves, and what is known of their events."""
+        self.followed = Followed(self.rows)
         """Corrections of known events that later cuts may still show or leave out."""
         self._loads = False
         """Whether rows were loaded, of whose events it is not known yet."""
 
     def __len__(self) -> int:
         """Return how many events are corrected."""
-        return self._rows.events
+        return self.rows.events
 
     def __bool__(self) -> bool:
-        return len(self._rows) > 0
+        return len(self.rows) > 0
 
     def touches(self, name: SubscriptionKey) -> bool:
         """Return True if any event of an external subscription is corrected."""
-        return self._rows.has_name(name)
+        return self.rows.has_name(name)
 
     def awaits(self, name: SubscriptionKey) -> bool:
         """Return whether a new event of an external subscription may be corrected already.
 
         Of those that come most are not, also where some that came before were.
         """
-        return self._rows.awaits(name) or (self._loads and self.touches(name))
+        return self.rows.awaits(name) or (self._loads and self.touches(name))
 
     def awaits_any(self) -> bool:
         """Return whether any new event may be corrected already."""
-        return self._rows.awaited > 0 or (self._loads and bool(self))
+        return self.rows.awaited > 0 or (self._loads and bool(self))
 
     def awaits_event(self, identity: bytes) -> bool:
         """Return whether a new event may be corrected already."""
-        return self._loads or self._rows.awaits_event(identity)
-
-    def is_corrected(self, identity: bytes) -> bool:
-        """Return whether an event is corrected, or was."""
-        return self._rows.has_event(identity)
-
-    def note_event(self, identity: bytes, *, came: bool) -> None:
-        """Note that an event has come, or has not, or its id is free again; if it is corrected."""
-        self._rows.note_event(identity, came=came)
+        return self._loads or self.rows.awaits_event(identity)
 
     def note_code(self, history: Iterable[StoredCorrection], came_with: str) -> None:
         """Note with which code a corrected event came; a copy of it may have another."""
         for stored in history:
             event = stored.event
             if event is not None:
-                self._rows.note_code(stored.row, came_with, event.code)
-
-    def has_unread(self, name: SubscriptionKey) -> bool:
-        """Return whether an event of any code may count in any other: not all are known."""
-        return self._rows.has_unread(name)
-
-    def sources(self, name: SubscriptionKey, code: str) -> Collection[str]:
-        """Return other codes of events that were amended into one, as far as they are known."""
-        return self._rows.sources(name, code)
+                self.rows.note_code(stored.row, came_with, event.code)
 
     def loaded(self, find_many: Callable[[list[bytes]], Sequence[object | None]]) -> Steps[None]:
         """Find out which events have not come, now that all corrections are loaded, by steps.
 
         `find_many`: what is known of each of some ids; None: it has not come.
         """
-        rows = self._rows
+        rows = self.rows
         for part in batches(range(len(rows)), STEP_ITEMS):
             ids = [rows.identity(row) for row in part]
             for identity, known in zip(ids, find_many(ids), strict=True):
@@ -102,17 +87,10 @@ class CorrectionTable(Changelogged):
             yield
         self._loads = False
 
-    def dated_until(self, name: SubscriptionKey) -> int:
-        """Return the greatest time (ms) of an external subscription's events as amended.
-
-        -NEVER_MS: no amendment names one.
-        """
-        return self._rows.dated_until(name)
-
     def accept(self, identity: bytes, arrival: CorrectionArrival) -> list[StoredCorrection]:
         """Take a correction in; return it and the one it replaces, or [] if it is known."""
         hashed = _hash_of(arrival)
-        known = self._rows.find(hashed)
+        known = self.rows.find(hashed)
         if known is not None and known.position <= arrival.position:
             return []
         event, before = arrival.correction.event, None
@@ -120,15 +98,15 @@ class CorrectionTable(Changelogged):
             before = _packed(known.position, known.name, known.identity, known.event)
             self.followed.forget(known)
         value = _packed(arrival.position, arrival.name, identity, event)
-        row = self._rows.put(hashed, arrival.position, arrival.name, identity, event)
+        row = self.rows.put(hashed, arrival.position, arrival.name, identity, event)
         self._put(_KEY + hashed, before, value)
-        self._rows.note_event(identity, came=False)
-        stored = self._rows.get(row)
+        self.rows.note_event(identity, came=False)
+        stored = self.rows.get(row)
         return [stored] if known is None else [stored, known]
 
     def has_taken(self, arrival: CorrectionArrival) -> bool:
         """Return True if a passed correction is known, or another under its correction_id."""
-        known = self._rows.find(_hash_of(arrival))
+        known = self.rows.find(_hash_of(arrival))
         if known is None:
             return False
         elsewhere = known.position[1:] != arrival.position[1:]
@@ -136,33 +114,24 @@ class CorrectionTable(Changelogged):
 
     def history(self, identity: bytes) -> list[StoredCorrection]:
         """Return every correction of an event id, in order of position."""
-        return self._rows.of_event(identity)
-
-    def times(self) -> Iterator[tuple[int, int]]:
-        """Yield row and append time in ms of every correction."""
-        for row in self._rows.all():
-            yield row, self._rows.append_time_ms(row)
-
-    def get(self, row: int) -> StoredCorrection:
-        """Return the correction of a row."""
-        return self._rows.get(row)
+        return self.rows.of_event(identity)
 
     def load(self, key: bytes, value: bytes | None) -> None:
         """Take over one changelog record, in place of an earlier one of its key."""
         hashed, before = key[len(_KEY) :], None
-        known = self._rows.find(hashed) if key[:1] == _KEY else None
+        known = self.rows.find(hashed) if key[:1] == _KEY else None
         if known is not None:
             before = _packed(known.position, known.name, known.identity, known.event)
         if before is not None or value is not None:
             self.sum = self.sum.replaced(key, before, value)
         if value is None:
             if known is not None:
-                self._rows.void(known.row)
+                self.rows.void(known.row)
         elif key[:1] != _KEY:
             self.outdated = True
         else:
             self._loads = True
-            self._rows.put(hashed, *_decode_packed(value))
+            self.rows.put(hashed, *_decode_packed(value))
 
 
 _KEY = b"c"

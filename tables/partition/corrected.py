@@ -55,7 +55,7 @@ class Corrected:
         """
         event, name = arrival.event, arrival.name
         history = self._corrections.history(identity)
-        self._corrections.note_event(identity, came=True)
+        self._corrections.rows.note_event(identity, came=True)
         self._note_versions(name, arrival, history)
         for stored in history:
             if stored.append_time_ms > arrival.append_time_ms:
@@ -206,7 +206,7 @@ class Corrected:
             if entry is None:
                 continue
             changes = True
-            self._corrections.note_event(stored.identity, came=True)
+            self._corrections.rows.note_event(stored.identity, came=True)
             event = stored.event
             if event is not None:
                 # A route is renewed until its first event takes it.
@@ -225,9 +225,10 @@ class Corrected:
         Return their names, in order.
         """
         names, to_come = set[SubscriptionKey](), list[StoredCorrection]()
-        for count, (row, at_ms) in enumerate(self._corrections.times(), 1):
-            if max(self._cuts.revisions_after(at_ms)) > self._checkpoint.cut_ms:
-                to_come.append(self._corrections.get(row))
+        rows = self._corrections.rows
+        for count, row in enumerate(rows.all(), 1):
+            if max(self._cuts.revisions_after(rows.append_time_ms(row))) > self._checkpoint.cut_ms:
+                to_come.append(rows.get(row))
             if count % STEP_ITEMS == 0:
                 yield
         ordered = yield from in_order(to_come, key=_position_of)

@@ -93,7 +93,7 @@ class EarlierCopies:
         for each in found.earlier:
             meter_key, run = each.run
             is_odd = corrections.touches(meter_key[:2]) and any(
-                map(corrections.is_corrected, ids_in(each.rows))
+                map(corrections.rows.has_event, ids_in(each.rows))
             )
             if changed is not None and not changed.are_alike(reach_of(run)[1], each.known_ms):
                 # What was noted of the later ones only a refold takes back.

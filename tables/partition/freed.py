@@ -103,7 +103,7 @@ class FreedIds:
             if arrival is not None:
                 row = (*arrival.position, arrival.rekeyed_offset, event_body_hash(arrival.event))
                 partition.index.add_many([identity], [Entry(*row)])
-                partition.corrections.note_event(identity, came=True)
+                partition.corrections.rows.note_event(identity, came=True)
                 partition.corrected.take_earlier(arrival)
                 if partition.corrections.touches(arrival.name):
                     recorrected.add(arrival.name)

@@ -56,7 +56,7 @@ def dated_from(
         return FROM_THE_FIRST
     if corrected_ms is not None and corrected_ms < from_ms:
         return FROM_THE_FIRST
-    if corrections.dated_until(name) >= from_ms:
+    if corrections.rows.dated_until(name) >= from_ms:
         # As it came it may be of a period that is forgotten.
         return FROM_THE_FIRST
     # Later ones lead nowhere yet.

@@ -111,7 +111,7 @@ class Recorrection:
         partition, name = self._partition, placed.name
         if not partition.corrections.touches(name):
             return Counted(placed, -1)
-        if partition.corrections.has_unread(name):
+        if partition.corrections.rows.has_unread(name):
             partition.corrections.note_code(self._history(identity), placed.event.code)
         corrected, horizon_ms = partition.corrected, self.horizons.get(name)
         if horizon_ms is None:

@@ -263,7 +263,7 @@ class Refold:
         """Return whose events to feed, of which codes; no names, or no codes: any may be wanted."""
         if self._search is not None:
             return set(), None
-        if self.seeks_copies or any(map(self.partition.corrections.has_unread, self._names)):
+        if self.seeks_copies or any(map(self.partition.corrections.rows.has_unread, self._names)):
             # An amend may have given an event one of the codes.
             return self._names, None
         self._codes = {code for _, _, code in self.meter_keys}
@@ -279,7 +279,7 @@ class Refold:
         return codes is None or all(codes.issuperset(self._sources(key)) for key in meter_keys)
 
     def _sources(self, meter_key: MeterKey) -> Collection[str]:
-        return self.partition.corrections.sources(meter_key[:2], meter_key[2])
+        return self.partition.corrections.rows.sources(meter_key[:2], meter_key[2])
 
     def feed(self, arrivals: Sequence[Arrival]) -> None:
         """Fold those of the arrivals that are of the meter keys and count."""
@@ -482,7 +482,7 @@ class Refold:
         for identity, entry, _ in self.refused:
             self.partition.index.refuse(identity, entry)
             # Corrections of it are about a copy that may come.
-            self.partition.corrections.note_event(identity, came=False)
+            self.partition.corrections.rows.note_event(identity, came=False)
 
     def _await_pair(self, cell: GroupCell) -> None:
         """Have the cut taken that may be the first to show too many rows, for a cancelled event.

@@ -226,7 +226,7 @@ async def test_corrected_events_are_traced_and_proved(
     assert (await verified(worker))[0] == 0
 
     for owned in worker.engine.owned.values():
-        owned.state.corrections._rows._by_key = Places()
+        owned.state.corrections.rows._by_key = Places()
     status, found = await verified(worker)
     lost = [(d["kind"], d["refolded"]["transaction_id"]) for d in found["differences"]]
     assert (status, sorted(lost)) == (1, [("correction", "c1"), ("correction", "c2")])

@@ -2906,7 +2906,7 @@ BUGS = (
     Bug(
         "refold-leaves-out-what-corrections-move",
         "tables/partition/left_out.py",
-        "if corrections.dated_until(name) >= from_ms:",
+        "if corrections.rows.dated_until(name) >= from_ms:",
         "if False:",
         "tests/tables/partition/test_left_out.py"
         "::test_all_is_folded_where_an_amendment_dates_an_event_into_a_week_that_is_kept",
@@ -2961,7 +2961,7 @@ BUGS = (
     Bug(
         "whoever-was-corrected-is-slow-for-good",
         "tables/partition/corrected.py",
-        "self._corrections.note_event(stored.identity, came=True)",
+        "self._corrections.rows.note_event(stored.identity, came=True)",
         "pass",
         "tests/rules/test_corrections.py"
         "::test_events_go_straight_where_no_correction_can_be_about_them",
@@ -2969,7 +2969,7 @@ BUGS = (
     Bug(
         "a-corrected-event-that-came-is-awaited",
         "tables/partition/corrected.py",
-        "self._corrections.note_event(identity, came=True)",
+        "self._corrections.rows.note_event(identity, came=True)",
         "pass",
         "tests/rules/test_corrections.py"
         "::test_events_go_straight_where_no_correction_can_be_about_them",
@@ -2977,7 +2977,7 @@ BUGS = (
     Bug(
         "a-correction-that-came-first-is-passed-over",
         "tables/changelogged/corrections.py",
-        "self._rows.note_event(identity, came=False)",
+        "self.rows.note_event(identity, came=False)",
         "pass",
         "tests/rules/test_corrections.py"
         "::test_events_go_straight_where_no_correction_can_be_about_them",
@@ -2985,7 +2985,7 @@ BUGS = (
     Bug(
         "a-correction-of-a-refused-event-is-passed-over",
         "tables/partition/refold.py",
-        "self.partition.corrections.note_event(identity, came=False)",
+        "self.partition.corrections.rows.note_event(identity, came=False)",
         "pass",
         "tests/rules/test_corrections.py"
         "::test_a_correction_is_of_the_copy_that_comes_once_its_event_turns_out_to_be_refused",
@@ -2993,7 +2993,7 @@ BUGS = (
     Bug(
         "a-copy-in-place-of-a-refused-event-is-awaited",
         "tables/partition/freed.py",
-        "partition.corrections.note_event(identity, came=True)",
+        "partition.corrections.rows.note_event(identity, came=True)",
         "pass",
         "tests/rules/test_late_definitions.py"
         "::test_the_first_copy_that_is_not_refused_counts_in_place_of_one_that_is",

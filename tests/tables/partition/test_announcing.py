@@ -14,8 +14,7 @@ from app.definitions.outcome import Impact
 from app.wire.arrivals import CorrectionArrival, SubscriptionKey
 from app.wire.events import Correction
 from tables.cells.cell import Cell
-from tables.changelogged.correction_rows import StoredCorrection
-from tables.changelogged.corrections import CorrectionTable
+from tables.changelogged.correction_rows import CorrectionRows, StoredCorrection
 from tables.partition.cuts import CutsToCome
 from tables.partition.partition import Partition
 from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
@@ -125,9 +124,9 @@ def test_corrections_are_followed_by_small_steps(monkeypatch: pytest.MonkeyPatch
         sent = CorrectionArrival(cancelled, ORG, at_ms, 0, MANY + number, 0)
         assert one.partition.corrected.correct(sent)
     one.restart()
-    done, get, expect = Counter[str](), CorrectionTable.get, CutsToCome.expect
+    done, get, expect = Counter[str](), CorrectionRows.get, CutsToCome.expect
 
-    def read(table: CorrectionTable, row: int) -> StoredCorrection:
+    def read(table: CorrectionRows, row: int) -> StoredCorrection:
         done["read"] += 1
         return get(table, row)
 
@@ -135,7 +134,7 @@ def test_corrections_are_followed_by_small_steps(monkeypatch: pytest.MonkeyPatch
         done["expected"] += 1
         expect(cuts, name, cut_ms)
 
-    monkeypatch.setattr(CorrectionTable, "get", read)
+    monkeypatch.setattr(CorrectionRows, "get", read)
     monkeypatch.setattr(CutsToCome, "expect", expected)
     following, known = one.partition.corrected.following_all(), [done.copy()]
     names = iter(())
