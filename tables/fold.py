@@ -497,7 +497,7 @@ def aim_first(route: Route, timestamp_ms: int, members: Members) -> bool:
         return False
     cell = layer.cells.get(ONLY_CELL) or Cell(layer, None, (), fold.aggregation.initialize())
     set_key = set_of(layer, *ONLY_CELL, members) if parts.unique else None
-    if set_key is not None and not members.is_complete(set_key):
+    if set_key is not None and set_key not in members.complete:
         return False
     route.aim_first(cell, period, parts, set_key)
     return True
@@ -580,7 +580,7 @@ def members_wanted(route: Route, run: Sequence[Arrival], members: Members) -> li
             layer = span.layer_at(timestamp_ms)
             if layer is None:
                 continue
-            if fold.plain and members.is_complete(set_of(layer, *ONLY_CELL, members)):
+            if fold.plain and set_of(layer, *ONLY_CELL, members) in members.complete:
                 # All members of the period are here.
                 start_ms, end_ms = layer.start_ms, layer.end_ms
                 continue

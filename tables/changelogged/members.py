@@ -159,10 +159,6 @@ class Members:
         """Begin a set that is empty in the store: all its members are here."""
         self.complete.add(key)
 
-    def is_complete(self, key: SetKey) -> bool:
-        """Return True if all members of a set are here."""
-        return key in self.complete
-
     def is_missing(self, name: MemberKey) -> bool:
         """Return True if the store must be asked before the member can be folded."""
         key, text = name

@@ -58,11 +58,7 @@ def counted_in(
 
 
 def decided(
-    counted: CountedInstant,
-    chain: Chain,
-    sweep: Sweep,
-    known: Position | None = None,
-    period: Period | None = None,
+    counted: CountedInstant, chain: Chain, sweep: Sweep, known: Position | None = None
 ) -> tuple[Chain, Figure]:
     """Take an event into the chain of its cell; return the chain after it and its figure.
 
@@ -76,6 +72,5 @@ def decided(
     part = fold.aggregation.part(value.number, adds=value.adds, active=active)
     chain, figure = take_in(chain, part, counts_values=fold.unique)
     if fold.charge.prorated:
-        window = window_of(period or counted.period)
-        figure = prorated(figure, arrival.timestamp_ms, window)
+        figure = prorated(figure, arrival.timestamp_ms, window_of(counted.period))
     return bill(chain, figure), figure

@@ -367,10 +367,13 @@ def codes_of(arrival: Arrival, history: Iterable[StoredCorrection]) -> dict[str,
 def versions_of(arrival: Arrival, history: Iterable[StoredCorrection]) -> Iterator[Arrival]:
     """Yield an event as it came and as each correction has it, whether it ever counted so."""
     yield arrival
-    for stored in history:
-        event = stored.event
-        if event is not None:
-            yield replace(arrival, event=event)
+    yield from filter(None, (_amended(arrival, stored) for stored in history))
+
+
+def _amended(arrival: Arrival, stored: StoredCorrection) -> Arrival | None:
+    """Return an event as a correction has it; None: it is cancelled."""
+    event = stored.event
+    return None if event is None else replace(arrival, event=event)
 
 
 def steps_of(
@@ -387,14 +390,12 @@ def steps_of(
         if stored.append_time_ms > at_ms:
             later.append(stored)
         else:
-            event = stored.event
-            counted = None if event is None else replace(arrival, event=event)
+            counted = _amended(arrival, stored)
     if counted is not None:
         yield at_ms, counted
     for stored in later:
         if counted is not None:
             yield stored.append_time_ms, counted
-        event = stored.event
-        counted = None if event is None else replace(arrival, event=event)
+        counted = _amended(arrival, stored)
         if counted is not None:
             yield stored.append_time_ms, counted

@@ -395,22 +395,16 @@ class Intake:
         """Judge an event with a known id: the smallest position wins (records-and-cuts §3)."""
         if entry[:4] == known[:4]:
             return None
-        if entry[:4] < known[:4]:
+        same, replaced = entry.body_hash == known.body_hash, entry[:4] < known[:4]
+        if replaced:
             self._corrected.take_earlier(arrival)
-            same = entry.body_hash == known.body_hash
             self._earlier.append(EarlierCopy(arrival, known, same))
-            return Duplicate(arrival, known, True if same else None, replaced=True)
-        return Duplicate(arrival, known, identical=True if _is_copy(entry, known) else None)
+        return Duplicate(arrival, known, identical=True if same else None, replaced=replaced)
 
     def take_earlier(self) -> list[EarlierCopy]:
         """Hand out copies of known events that were appended before these."""
         taken, self._earlier = self._earlier, []
         return taken
-
-
-def _is_copy(entry: Entry, known: Entry) -> bool:
-    """Return whether an event came after a known one of its id, with the same body."""
-    return entry[:4] > known[:4] and entry.body_hash == known.body_hash
 
 
 _timeline_in = itemgetter(1)

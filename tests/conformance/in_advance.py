@@ -51,7 +51,7 @@ def _figures(folded: Folded) -> tuple[list[Figure], dict[CellName, Chain]]:
         if counted is not None and not is_left_out(charge, counted.filter_id):
             name = counted.filter_id, counted.groups
             chain = chains.get(name, Chain())
-            chains[name], figure = decided(counted, chain, sweep, period=period)
+            chains[name], figure = decided(counted._replace(period=period), chain, sweep)
             figures.append(figure)
         elif span.timeline.holding(arrival.timestamp_ms) is not None:
             figures.append(NO_FIGURE)
