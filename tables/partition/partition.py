@@ -24,14 +24,9 @@ from app.kernel.twin import Operations
 from app.wire.arrivals import Arrival, Run, SubscriptionKey
 from tables.cells.cell import Alone, Cell
 from tables.changelogged.checkpoint import Checkpoint
-from tables.changelogged.corrections import CorrectionTable
-from tables.changelogged.daily import DailyTable
-from tables.changelogged.evaluations import EvaluationTable
-from tables.changelogged.instants import InstantTable
 from tables.changelogged.members import MemberKey, Members, SetKey
 from tables.changelogged.presence import REST, EventRanges
 from tables.changelogged.presence_table import EventRangesTable
-from tables.changelogged.published import PublishedTable
 from tables.charge import Literals, place_named
 from tables.event_index.index import EventIndex
 from tables.event_index.rows import ROW_BYTES
@@ -102,16 +97,14 @@ class Partition:
         self.number = number
         self.definitions = definitions
         self.index = index
-        self.checkpoint = carried.checkpoint or Checkpoint()
+        self.checkpoint = carried.checkpoint
         self.event_ranges = carried.event_ranges or _event_ranges(definitions, self.checkpoint)
-        self.published = carried.published or PublishedTable()
-        # A table without corrections is as good as none to whoever asks for its truth.
-        known = carried.corrections
-        self.corrections = CorrectionTable() if known is None else known
-        self.evaluations = carried.evaluations or EvaluationTable()
-        self.instants = carried.instants or InstantTable()
+        self.published = carried.published
+        self.corrections = carried.corrections
+        self.evaluations = carried.evaluations
+        self.instants = carried.instants
         self.members = members or Members(operations=self.instants.operations)
-        self.daily = carried.daily or DailyTable()
+        self.daily = carried.daily
         tables = Tables(
             definitions,
             index,

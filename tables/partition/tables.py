@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 from app.bounds.work_done import WorkDone
 from app.definitions.state import Definitions
@@ -50,16 +49,17 @@ class Tables:
         }
 
 
-class Carried(NamedTuple):
-    """What a partition begins with; None: with an empty one."""
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What a partition begins with; what is not told is empty."""
 
-    checkpoint: Checkpoint | None = None
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
     event_ranges: EventRangesTable | None = None
-    published: PublishedTable | None = None
-    corrections: CorrectionTable | None = None
-    evaluations: EvaluationTable | None = None
-    instants: InstantTable | None = None
-    daily: DailyTable | None = None
+    published: PublishedTable = field(default_factory=PublishedTable)
+    corrections: CorrectionTable = field(default_factory=CorrectionTable)
+    evaluations: EvaluationTable = field(default_factory=EvaluationTable)
+    instants: InstantTable = field(default_factory=InstantTable)
+    daily: DailyTable = field(default_factory=DailyTable)
     is_home: Callable[[SubscriptionKey], bool] = lambda name: True
     """Tells whose events and cells are here."""
     names_at_home: Callable[[], Iterator[SubscriptionKey]] | None = None

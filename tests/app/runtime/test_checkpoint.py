@@ -28,7 +28,7 @@ IDLE: MeterKey = ("o", "idle", "gb")
 
 def _known(meter_keys: set[MeterKey], checkpoint: Checkpoint | None = None) -> Partition:
     """A partition that has events of these meter keys, and of one more."""
-    state = Partition(0, Definitions(), EventIndex(), carried=Carried(checkpoint))
+    state = Partition(0, Definitions(), EventIndex(), carried=Carried(checkpoint or Checkpoint()))
     state.event_ranges.most_undefined = sys.maxsize
     for organization_id, external_id, code in {*meter_keys, IDLE}:
         state.event_ranges.of((organization_id, external_id), code)
