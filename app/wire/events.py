@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Final, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 
@@ -187,18 +187,7 @@ def is_utf8(text: bytes) -> bool:
     return True
 
 
-class Identified(Protocol):
-    """Whatever names an event."""
-
-    @property
-    def organization_id(self) -> str | None: ...
-    @property
-    def external_subscription_id(self) -> str: ...
-    @property
-    def transaction_id(self) -> str: ...
-
-
-def long_id(named: Identified) -> str | None:
+def long_id(named: Event | Correction | _PlainEvent | _PlainCloudEvent) -> str | None:
     """Return the first field of an event or a correction that is a longer name than one may be."""
     for field in _NAMES:
         text = getattr(named, field, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import SubscriptionKey
@@ -85,14 +85,6 @@ class WaitingNames:
             self.by_name[name] = left[0] if len(left) == 1 else [*left]
         else:
             del self.by_name[name]
-
-    def __iter__(self) -> Iterator[SubscriptionKey]:
-        """Yield whoever waits, each once."""
-        return iter(self.by_name)
-
-    def __len__(self) -> int:
-        """Return how many wait."""
-        return len(self.by_name)
 
 
 def _first_after(cuts: Sequence[int], done_ms: int) -> int:

@@ -57,7 +57,7 @@ def state_of(partition: Partition) -> dict[str, Any]:
         "record": msgspec.msgpack.encode(partition.checkpoint),
         "changes": partition.snapshot.pending_changes(),
         "under": [partition.standing.of(name) for name in NAMES],
-        "cuts": {name: [*partition.cuts.late.of(name)] for name in partition.cuts.late},
+        "cuts": {name: [*partition.cuts.late.of(name)] for name in partition.cuts.late.by_name},
         "orphaned_keys": set(partition.stale.orphaned_keys),
         "events": {
             name: {

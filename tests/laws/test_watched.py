@@ -201,12 +201,12 @@ def test_who_deleted_the_last_alert_waits_for_no_grid_cut() -> None:
     assert (row.cut_ms, row.units) == (at_ms + 3 * MINUTE_MS, "0.0")
     live.deliver([arrived("count", 1, gone_ms + HOUR_MS, transaction_id="t1")])
     canceled(live, "t1", gone_ms + HOUR_MS + 1)
-    assert not cuts.grid
+    assert not cuts.grid.by_name
     ended = commands.terminate_subscription(ORG, SUBSCRIPTION)
     live.append(gone_ms + 2 * HOUR_MS, ended)
     assert standing.behind_since_ms is None
     assert cuts.late.of(name)
-    assert not cuts.grid
+    assert not cuts.grid.by_name
 
 
 def test_a_route_made_anew_knows_of_no_alert_of_which_all_is_told() -> None:

@@ -43,7 +43,7 @@ def test_a_refold_before_the_next_revision_keeps_it_to_come() -> None:
     assert refold.swap()
     live.restart()
     late = live.partition.cuts.late
-    assert {each: [*late.of(each)] for each in late} == {name: [REVISION_MS]}
+    assert {each: [*late.of(each)] for each in late.by_name} == {name: [REVISION_MS]}
     live.close_until(REVISION_MS)
     told = [body["closed_at"][:16] for body in live.bodies() if body["type"] == "usage.recorded"]
     assert told == ["2024-01-09T00:02", "2024-01-09T01:00"]

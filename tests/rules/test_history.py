@@ -443,7 +443,7 @@ def restarted_at(moment: str) -> list[bytes]:
     live.close_until(LATER_MS + HOUR_MS)
     if moment == "published":
         live.restart()
-        assert not live.partition.cuts.late
+        assert not live.partition.cuts.late.by_name
     live.close_until(AT_MS)
     return live.values()
 

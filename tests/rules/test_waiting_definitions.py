@@ -123,7 +123,9 @@ def test_a_cut_before_a_history_record_leaves_what_came_since_the_grid_cut() -> 
     settle(watched.partition, NOW_MS + 2)
     watched.restart()
     grid = watched.partition.cuts.grid
-    assert {name: [*grid.of(name)] for name in grid} == {(ORG, SUBSCRIPTION): [NOW_MS + 60_000]}
+    assert {name: [*grid.of(name)] for name in grid.by_name} == {
+        (ORG, SUBSCRIPTION): [NOW_MS + 60_000]
+    }
 
 
 @pytest.mark.parametrize("looked_at", [False, True])

@@ -54,7 +54,7 @@ def test_late_events_are_looked_at_in_turns_and_no_cut_is_missed(
     monkeypatch.setattr(Partition, "restored", whole)
     one.restart()
     assert looked_at == {"in turns": 1}
-    assert list(one.partition.cuts.late) == [NAME]
+    assert list(one.partition.cuts.late.by_name) == [NAME]
     assert one.partition.cuts.late.of(NAME) == tuple(waiting)
     assert one.partition.packing.is_packed(NAME)
     assert not one.partition.packing.late
@@ -176,8 +176,8 @@ def waiting(partition: Partition) -> Counter[str]:
     """How many wait for cuts, by what for."""
     cuts, changed = partition.cuts, partition.changed
     return Counter(
-        late=len({*cuts.late} - {NAME}),
-        grid=sum(len(cuts.grid.of(name)) for name in cuts.grid),
-        instants=sum(len(cuts.instants.of(name)) for name in cuts.instants),
+        late=len({*cuts.late.by_name} - {NAME}),
+        grid=sum(len(cuts.grid.of(name)) for name in cuts.grid.by_name),
+        instants=sum(len(cuts.instants.of(name)) for name in cuts.instants.by_name),
         changed=len(changed.touched_at(changed.next_ms())),
     )
