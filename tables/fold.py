@@ -33,7 +33,7 @@ from tables.unique_count import (
     UniqueCount,
     UniqueCountState,
 )
-from tables.values import Ignored, Properties, read_of
+from tables.values import Ignored, Properties
 
 
 class UniqueOperation(NamedTuple):
@@ -574,7 +574,10 @@ def members_wanted(route: Route, run: Sequence[Arrival], members: Members) -> li
             continue
         start_ms, end_ms = 0, -1
         for arrival in run:
-            timestamp_ms = arrival.timestamp_ms
+            event = arrival.event
+            timestamp_ms = event.timestamp_ms
+            if timestamp_ms is None:
+                timestamp_ms = arrival.append_time_ms
             if start_ms <= timestamp_ms < end_ms:
                 continue
             layer = span.layer_at(timestamp_ms)
@@ -584,7 +587,8 @@ def members_wanted(route: Route, run: Sequence[Arrival], members: Members) -> li
                 # All members of the period are here.
                 start_ms, end_ms = layer.start_ms, layer.end_ms
                 continue
-            read = read_of(arrival)
+            properties = read_properties(event.properties)
+            read = (event.code, timestamp_ms, properties, arrival.append_time_ms)
             value = fold.read_value(*read)
             if isinstance(value, Ignored):
                 continue

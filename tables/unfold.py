@@ -12,6 +12,7 @@ from typing import NamedTuple
 from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import Arrival
 from app.wire.identity import digest_of
+from app.wire.properties import read_properties
 from tables.aggregation import Amended, Groups, State, lose
 from tables.cells.cell import Cell, GroupCell, Layer, Span
 from tables.cells.forgotten import is_forgotten
@@ -20,7 +21,7 @@ from tables.changelogged.members import MemberKey, Members
 from tables.fold import set_of
 from tables.routing.route import Route
 from tables.unique_count import Member, UniqueCount, holds
-from tables.values import Ignored, Value, read_of
+from tables.values import Ignored, Value
 
 
 class Reached(NamedTuple):
@@ -44,7 +45,8 @@ def reached(span: Span, arrival: Arrival) -> Reached | None:
     layer = span.layer_at(timestamp_ms)
     if layer is None or arrival.append_time_ms <= fold.counts_after_ms:
         return None
-    read = read_of(arrival)
+    properties = read_properties(arrival.event.properties) if fold.properties else {}
+    read = (arrival.event.code, timestamp_ms, properties, arrival.append_time_ms)
     value = fold.read_value(*read)
     if isinstance(value, Ignored):
         return None
