@@ -6,6 +6,7 @@ from bisect import bisect_right
 from datetime import date
 from functools import lru_cache
 from itertools import count
+from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 
 from msgspec.structs import replace
@@ -46,6 +47,8 @@ _new = tuple.__new__
 
 _Cycle: TypeAlias = tuple[Interval, bool, str]
 """Interval, whether it is billed by months, and timezone."""
+_Told: TypeAlias = list[tuple[int, tuple[Any, ...]]]
+"""Each change of some terms, as append time and all from their grid on."""
 
 
 class Shared(NamedTuple):
@@ -133,8 +136,8 @@ class _Common:
         self.offset = -1
         """Offset of the definitions until which it is known to hold."""
         self._cycles: dict[tuple[int, str | None], tuple[_Cycle, ...]] = {}
-        self._told: dict[tuple[object, ...], list[tuple[int, tuple[Any, ...]]] | None] = {}
-        """Terms of those who are alike, as append time and all from their grid on."""
+        self._told: dict[tuple[object, ...], _Told | None] = {}
+        """Terms of those who are alike."""
 
     def cycles(self, begun: int, timezone: str | None) -> tuple[_Cycle, ...]:
         """Return every interval in every timezone that those made then have had, in order."""
@@ -148,18 +151,23 @@ class _Common:
             cycles = self._cycles[begun, timezone] = tuple(found)
         return cycles
 
-    def terms_of(self, created_ms: int, one: Subscription, own: OwnTerms) -> list[Terms] | None:
-        """Return the terms of one that never changed, nor did its customer; None: unknown."""
+    def terms_of(
+        self, versions: Versions[Subscription], one: Subscription, own: OwnTerms
+    ) -> list[Terms] | None:
+        """Return the terms of `one`, of which only its end ever changed; None: unknown."""
+        changes = versions.changes
+        created_ms = changes[0]
         begun = bisect_right(self.since_ms, created_ms)
         if not begun:
             return None
         alike = self.alike(begun, one.billing_time, one.subscription_at_ms, own)
         if alike not in self._told:
             keep(self._told, alike, self._terms_since(begun, one, own), _MOST_SHARED)
-        told = self._told[alike]
-        if told is None:
+        if (told := self._told[alike]) is None:
             return None
         (_, first), *later = told
+        if changes[-1] > created_ms:
+            return _joined(versions, [(created_ms, first), *later])
         terms = [_new(Terms, (at_ms, one, *each)) for at_ms, each in later]
         return [_new(Terms, (created_ms, one, *first)), *terms]
 
@@ -176,11 +184,9 @@ class _Common:
         grids = [_grid_from(anchor_ms, *cycle) for cycle in self.cycles(begun, own[0])]
         return begun, own, *grids
 
-    def _terms_since(
-        self, begun: int, one: Subscription, own: OwnTerms
-    ) -> list[tuple[int, tuple[Any, ...]]] | None:
-        """Return each change of the terms, as append time and all from their grid on."""
-        told: list[tuple[int, tuple[Any, ...]]] = []
+    def _terms_since(self, begun: int, one: Subscription, own: OwnTerms) -> _Told | None:
+        """Return each change of the terms."""
+        told: _Told = []
         for at_ms, (plan, organization, settings) in zip(
             self.since_ms[begun - 1 :], self.parts[begun - 1 :], strict=True
         ):
@@ -190,6 +196,28 @@ class _Common:
             if not told or entry != told[-1][1]:
                 told.append((at_ms, entry))
         return told
+
+
+def _joined(versions: Versions[Subscription], told: _Told) -> list[Terms]:
+    """Return terms that change with a subscription, or with what is told since append times."""
+    since, entry, whole = dict(told), told[0][1], list[Terms]()
+    for at_ms in sorted({*since, *versions.changes}):
+        entry = since.get(at_ms, entry)
+        terms = _new(Terms, (at_ms, versions.at(at_ms), *entry))
+        if not whole or terms[1:] != whole[-1][1:]:
+            whole.append(terms)
+    return whole
+
+
+def _only_ended(versions: Versions[Subscription]) -> Subscription | None:
+    """Return the newest version of one of which only its end ever changed; None: more did."""
+    newest, owned = versions.at(), set(map(_owned_as, versions.all()))
+    # What a later one has taken over was never its own (`subscription_terms`).
+    is_same = newest is not None and newest.superseded_at_ms is None and len(owned) == 1
+    return newest if is_same else None
+
+
+_owned_as = attrgetter("plan_id", "external_customer_id", "billing_time", "subscription_at_ms")
 
 
 class CommonTerms:
@@ -208,9 +236,9 @@ class CommonTerms:
     def of(self, subscription: Versions[Subscription]) -> list[Terms] | None:
         """Return the terms of a subscription through time; None: they may be others.
 
-        As for most, nothing of its own changed since it was made.
+        As for most, nothing of its own changed since it was made, or nothing but its end.
         """
-        one = subscription.only()
+        one = subscription.only() or _only_ended(subscription)
         if one is None:
             return None
         # A customer is there before its subscriptions.
@@ -219,7 +247,7 @@ class CommonTerms:
         if own is None:
             return None
         common = self._common_of(one.organization_id, one.plan_id)
-        return common.terms_of(subscription.changes[0], one, own)
+        return common.terms_of(subscription, one, own)
 
     def shared(self, name: CodeKey, life: PlainLife | None = None) -> Shared | None:
         """Return a timeline that tells of an external id once it runs for a while; None: none does.

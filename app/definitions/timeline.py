@@ -272,6 +272,29 @@ class Timeline:
         return found
 
     @property
+    def steady(self) -> Terms | None:
+        """The first terms, if it has a period and those later move no timezone, plan or start.
+
+        None: it may be otherwise. `lasting` is one of a kind of these.
+        """
+        terms = self.terms
+        if not terms:
+            return None
+        first = terms[0]
+        one, timezone = first.subscription, first.grid.timezone
+        plan_id, start_ms = one.plan_id, one.started_at_ms
+        for entry in terms:
+            one = entry.subscription
+            if entry.grid.timezone != timezone or one.plan_id != plan_id:
+                return None
+            end_ms = one.usage_end_ms
+            if one.canceled_at_ms is not None or (end_ms is not None and end_ms <= start_ms):
+                return None
+            if one.started_at_ms != start_ms:
+                return None
+        return first
+
+    @property
     def over_ms(self) -> int:
         """When all periods have ended: no end was ever moved to before it; NEVER_MS: never."""
         end_ms = self.terms[-1].subscription.usage_end_ms if self.terms else None

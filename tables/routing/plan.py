@@ -12,7 +12,7 @@ from app.definitions.input_limits import InputLimits
 from app.definitions.model import Charge, HistoryRecord, Metric, Plan, Subscription
 from app.definitions.state import Definitions
 from app.definitions.terms import Shared
-from app.definitions.timeline import NEVER_MS, Period, Timeline
+from app.definitions.timeline import NEVER_MS, Period, Terms, Timeline
 from app.definitions.versions import Versions
 from app.wire.arrivals import SubscriptionKey
 from tables.breakdown_fold import BreakdownFold, breakdown_id
@@ -74,17 +74,17 @@ def plan_spans(
     """
     until_ms, history = under
     planned: list[SpanPlan] = []
-    newest = one = subscription.only() if until_ms is None else None
-    if one is not None and timeline.lasting is not None and not history:
-        # As for most subscriptions: nothing changed since they began, and nothing ends them.
+    steady = None if history or until_ms is not None else timeline.lasting or timeline.steady
+    if steady is not None:
+        # As for most subscriptions: nothing changed since they began, or only when they end.
+        one = steady.subscription
         identity, start_ms = one.id, one.started_at_ms
-        for each, fold in folds.lasting(definitions, one.plan_id, code, timeline):
+        for each, fold in folds.steady(definitions, steady, code, timeline):
             key = _new(SpanKey, (identity, each, start_ms))
             planned.append(_new(SpanPlan, (key, fold, timeline, NEVER_MS)))
         if planned:
             return planned
-    if newest is None:
-        newest = subscription.at(until_ms)
+    newest = subscription.at(until_ms)
     if newest is None:
         return []
     plan = definitions.plan_through(subscription)
@@ -326,10 +326,10 @@ class ChargeFolds:
         """By plan id, code, time, versions of the plan and history records, under `_under`."""
         self._plans: dict[tuple[str, int], PlanCharges] = {}
         """By plan id and versions of the plan, under `_under`."""
-        self._lasting: dict[
+        self._steady: dict[
             tuple[str, str, str], tuple[int, int, int, tuple[tuple[str, ChargeFold], ...]]
         ] = {}
-        """By plan id, code and timezone, what `lasting` knows under so many definitions."""
+        """By plan id, code and timezone, what `steady` knows under so many definitions."""
         self._under = (-1, -1)
         """Changes of metrics, and of settings."""
 
@@ -370,18 +370,16 @@ class ChargeFolds:
             known = keep(self._plans, name, PlanCharges(definitions, plan), MOST_PLANS)
         return known
 
-    def lasting(
-        self, definitions: Definitions, plan_id: str, code: str, timeline: Timeline
+    def steady(
+        self, definitions: Definitions, terms: Terms, code: str, timeline: Timeline
     ) -> Sequence[tuple[str, ChargeFold]]:
         """Return the folds by name that all periods of a timeline have; none: it is unknown.
 
-        Of who always had the plan, and the same terms since it was made.
+        `terms`: what `Timeline.steady` returns of it.
         """
-        terms = timeline.lasting
-        if terms is None:
-            return ()
+        plan_id = terms.subscription.plan_id
         name, offset = (plan_id, code, terms.grid.timezone), definitions.offset
-        known = self._lasting.get(name)
+        known = self._steady.get(name)
         if known is None or known[0] != offset:
             plan = definitions.plan_versions[plan_id]
             charges = self.of_code(definitions, plan_id, plan, code, None, ())
@@ -390,7 +388,7 @@ class ChargeFolds:
             if first is None or not _is_like_all_later(first, terms.since_ms, *since_ms):
                 return ()
             made = offset, *since_ms, tuple(charges.folds_in(first).items())
-            known = keep(self._lasting, name, made, MOST_CODES)
+            known = keep(self._steady, name, made, MOST_CODES)
         _, alike_from_ms, turned_ms, folding = known
         made_ms = terms.since_ms
         if alike_from_ms <= made_ms and turned_ms <= terms.subscription.started_at_ms:

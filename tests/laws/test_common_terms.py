@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -110,6 +111,23 @@ def test_most_share_theirs() -> None:
         log.subscribe(external_id=name, external_customer_id=name)
         (versions,) = log.definitions.subscriptions(ORG, name)
         assert common.of(versions) is not None
+
+
+@pytest.mark.parametrize("after_ms", [0, 1, 40 * DAY_MS])
+def test_who_ended_shares_theirs_too(after_ms: int) -> None:
+    log = Log("2024-01-31T01:00:00Z")
+    log.plan()
+    log.customer()
+    log.subscribe()
+    log.append(commands.set_settings(SettingsRecord(grace_s=90)))
+    log.now_ms += after_ms
+    log.accept(commands.terminate_subscription(ORG, "sub_1"))
+    log.now_ms += DAY_MS
+    log.append(commands.set_settings(SettingsRecord(grace_s=60)))
+    (versions,) = log.definitions.subscriptions(ORG, "sub_1")
+    alone = CommonTerms(log.definitions).of(versions)
+    assert alone is not None
+    assert alone == subscription_terms(log.definitions, versions)
 
 
 def _subscribing(name: str, began: str, billing_time: str, ending: str | None) -> Command:

@@ -7,8 +7,8 @@ import pytest
 from app.definitions import commands
 from app.wire.arrivals import runs_of
 from tests.world.calls import calls_of
-from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
-from tests.world.definitions import ORG, definitions_of, lines, subscription_body
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
+from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of, lines, subscription_body
 from tests.world.events import arrived
 from tests.world.partition import Live
 
@@ -38,3 +38,34 @@ def test_a_first_touch_takes_few_calls_at_any_age(weeks: int) -> None:
     calls = calls_of(touch)
     assert live.first == PAIRS
     assert calls.total() / PAIRS < MOST_CALLS, calls.most_common(60)
+
+
+MOST_CALLS_ANEW = 60
+"""For each time that a subscription at rest began anew; it was 154."""
+
+
+def test_a_touch_takes_few_calls_for_each_time_that_it_began_anew() -> None:
+    few, many = (_calls_of_one_at_rest(times) for times in (10, 60))
+    assert (many - few) / 50 < MOST_CALLS_ANEW
+
+
+def _calls_of_one_at_rest(times: int) -> int:
+    made = [one.command for one in definitions_of(["count"])]
+    told = [(START_MS - HOUR_MS, command) for command in made]
+    at_ms = START_MS
+    for _ in range(times):
+        at_ms += DAY_MS
+        told.append((at_ms, commands.terminate_subscription(ORG, SUBSCRIPTION)))
+        body = subscription_body(subscription_at=None)
+        told.append((at_ms + 1, commands.create_subscription(ORG, body)))
+    live = Live(lines(told))
+    live.define_all()
+    runs, later = (runs_of([arrived("count", n, at_ms + HOUR_MS + n)]) for n in range(2))
+    live.partition.fold_closely(runs)
+    live.partition.take_changes()
+    live.partition.packing.pack((ORG, SUBSCRIPTION))
+    assert live.partition.packing.is_packed((ORG, SUBSCRIPTION))
+    calls = calls_of(lambda: live.partition.fold_closely(later))
+    ((_, route),) = live.partition.routes.by_key.items()
+    assert len(route.spans) == len(route.timelines) == times + 1
+    return calls.total()
