@@ -54,6 +54,8 @@ def filling(
     span: Span, packed: Sequence[tuple[CellKey, Packed]]
 ) -> Steps[list[tuple[CellKey, Packed]]]:
     """Give a span its packed cells by steps; return those that do not fit into it."""
+    if len(packed) <= STEP_ITEMS:
+        return unpack_into(span, packed)
     left = unpack_into(span, packed[:STEP_ITEMS])
     for some in batches(packed[STEP_ITEMS:], STEP_ITEMS):
         yield

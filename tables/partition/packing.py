@@ -112,7 +112,7 @@ class Packing:
                 route.made_at = -1
                 self._standing.look_again(name)
             return route
-        return self.install(meter_key, self._compiled_as_it_stands(meter_key))
+        return routes.install(meter_key, self._compiled_as_it_stands(meter_key))
 
     def weight_of(self, meter_key: MeterKey) -> int:
         """Return how many plain events are folded closely while one of a meter key is."""
@@ -128,15 +128,6 @@ class Packing:
         if until_ms is not None or history_ms is not None:
             self._standing.look_again(meter_key[:2])
         return self._routes.compile(meter_key, until_ms, history_ms)
-
-    def install(self, meter_key: MeterKey, route: Route) -> Route:
-        """Put a route in place, with the cells that there are for its spans."""
-        generations = [(span, span.generation) for span in route.spans if span.layers]
-        self._routes.install(meter_key, route)
-        for span, generation in generations:
-            # It came with its cells, which have sets of members.
-            span.generation = generation
-        return route
 
     def stamp(self, name: SubscriptionKey) -> Stamp:
         """Return what a route of a packed external subscription depends on, beside its cells."""
@@ -254,7 +245,9 @@ class Packing:
                 continue
             route = self._compiled_as_it_stands(meter_key)
             for span in route.spans:
-                left = yield from filling(span, cells.pop(span.key, ()))
+                # Of many that ended one after the other most have none.
+                of_span = cells.pop(span.key, None)
+                left = None if of_span is None else (yield from filling(span, of_span))
                 if left:
                     cells[span.key] = left
             routes.append((meter_key, route))
@@ -263,7 +256,7 @@ class Packing:
         for first_part, _ in pieces:
             self._packed.drop(first_part)
         for meter_key, route in routes:
-            self.install(meter_key, route)
+            self._routes.install(meter_key, route)
         if cells:
             self._refold_orphaned(name, cells)
 

@@ -307,9 +307,9 @@ class Redirection:
         new = routes.compile(meter_key, self._standing.shown_until_ms)
         if not old.leads_like(new, *_reach(event_ranges)):
             if known is None:
-                self._packing.install(meter_key, old)
+                self._routes.install(meter_key, old)
             return True
-        self._packing.install(meter_key, new)
+        self._routes.install(meter_key, new)
         return False
 
 

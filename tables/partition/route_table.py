@@ -102,15 +102,16 @@ class RouteTable:
         organization_id, external_id, code = meter_key
         name = (organization_id, external_id)
         definitions = self._definitions
-        shares = timelines is None and until_ms is None
+        share = None
         if timelines is None:
             timelines = self.timelines.of(name, until_ms)
+            if until_ms is None and len(timelines) == 1:
+                share = self.timelines.shared
         plans: list[SpanPlan] = []
         history: Sequence[HistoryRecord] = ()
         if definitions.history.records:
             history_ms = self._standing.history_ms if history_ms is None else history_ms
             history = definitions.history_of(organization_id, history_ms)
-        share = self.timelines.shared if shares and len(timelines) == 1 else None
         has_alerts = definitions.alerts.first_ms < NEVER_MS
         under = NOW if until_ms is None and not history else Under(until_ms, history)
         for subscription, timeline in timelines:
@@ -321,10 +322,11 @@ class RouteTable:
                 for span in route.spans if route is not None else ():
                     self._take_out(span.key)
 
-    def install(self, meter_key: MeterKey, route: Route) -> None:
+    def install(self, meter_key: MeterKey, route: Route) -> Route:
         """Put a route in place of the one that a meter key has; its spans take over the cells."""
         self.lead_by(route)
         self.begin(meter_key, route)
+        return route
 
     def begin(self, meter_key: MeterKey, route: Route) -> None:
         """Do what `install` does of a meter key without events: nothing of it is forgotten."""
@@ -332,14 +334,18 @@ class RouteTable:
         route.made_at = self.told_of
         spans = self.spans
         for span in route.spans:
+            # One that comes with cells has sets of members.
+            generation = span.generation if span.layers else None
             old = spans.setdefault(span.key, span)
             if old is not span:
                 self._put(span)
                 self._hand_on(old, span)
-                continue
-            span.stands = True
-            if span.fold.unique:
-                span.generation = self._generation()
+            else:
+                span.stands = True
+                if span.fold.unique:
+                    span.generation = self._generation()
+            if generation is not None:
+                span.generation = generation
         if replaced is not route:
             for span in replaced.spans:
                 # One that no event has reached, or the meter key would be refolded.

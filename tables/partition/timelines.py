@@ -58,16 +58,12 @@ class TimelineTable:
         """Return timelines under all definitions, or under those appended up to a time."""
         before: Timelines = []
         stands = False
-        if until_ms is None:
-            made = self._made.get(name)
-            if made is not None:
-                made_at, before = made
-                old = self._old
-                stands = made_at == self._outdated or made_at >= max(
-                    old.get(name[0], 0), old.get(None, 0)
-                )
-                if stands and name not in self._told:
-                    return before
+        made = self._made.get(name) if until_ms is None else None
+        if made is not None:
+            made_at, before = made
+            stands = made_at == self._outdated or self._is_since(name, made_at)
+            if stands and name not in self._told:
+                return before
         stood, standing = self._stood
         if stood is not None and stood[0] == name:
             if stood[1:] == (until_ms, self._definitions.offset):
@@ -310,10 +306,12 @@ class TimelineTable:
 
     def _is_fresh(self, name: SubscriptionKey) -> bool:
         """Return whether timelines are at hand, and nothing outdated them."""
-        made, old = self._made.get(name), self._old
-        if name in self._told:
-            return False
-        return made is not None and made[0] >= max(old.get(name[0], 0), old.get(None, 0))
+        made = self._made.get(name)
+        return made is not None and name not in self._told and self._is_since(name, made[0])
+
+    def _is_since(self, name: SubscriptionKey, made_at: int) -> bool:
+        """Return whether nothing outdated all timelines of an organization since some."""
+        return made_at >= max(self._old.get(name[0], 0), self._old.get(None, 0))
 
     def outdate(self, organization_id: str | None) -> None:
         """Outdate the timelines of an organization; None: of all."""

@@ -74,19 +74,18 @@ def plan_spans(
     """
     until_ms, history = under
     planned: list[SpanPlan] = []
+    newest = subscription.at(until_ms)
+    if newest is None:
+        return []
     steady = None if history or until_ms is not None else timeline.lasting or timeline.steady
     if steady is not None:
         # As for most subscriptions: nothing changed since they began, or only when they end.
-        one = steady.subscription
-        identity, start_ms = one.id, one.started_at_ms
-        for each, fold in folds.steady(definitions, steady, code, timeline):
+        identity, start_ms = newest.id, newest.started_at_ms
+        for each, fold in folds.steady(definitions, newest.plan_id, steady, code, timeline):
             key = _new(SpanKey, (identity, each, start_ms))
             planned.append(_new(SpanPlan, (key, fold, timeline, NEVER_MS)))
         if planned:
             return planned
-    newest = subscription.at(until_ms)
-    if newest is None:
-        return []
     plan = definitions.plan_through(subscription)
     charges = folds.of_code(definitions, newest.plan_id, plan, code, until_ms, history)
     shared = None if share is None else share((newest.organization_id, newest.external_id))
@@ -371,13 +370,12 @@ class ChargeFolds:
         return known
 
     def steady(
-        self, definitions: Definitions, terms: Terms, code: str, timeline: Timeline
+        self, definitions: Definitions, plan_id: str, terms: Terms, code: str, timeline: Timeline
     ) -> Sequence[tuple[str, ChargeFold]]:
         """Return the folds by name that all periods of a timeline have; none: it is unknown.
 
         `terms`: what `Timeline.steady` returns of it.
         """
-        plan_id = terms.subscription.plan_id
         name, offset = (plan_id, code, terms.grid.timezone), definitions.offset
         known = self._steady.get(name)
         if known is None or known[0] != offset:
