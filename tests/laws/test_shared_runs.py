@@ -106,7 +106,9 @@ def test_days_that_end_before_it_begins_are_none_of_its_own() -> None:
         told.append((at_ms, commands.set_settings(SettingsRecord(daily_records=daily))))
     body = subscription_body(external_id="later", subscription_at="2024-01-04T00:00:00Z")
     told.append((START_MS + 3 * DAY_MS, commands.create_subscription(ORG, body)))
-    told.append((START_MS + 9 * DAY_MS, commands.set_settings(SettingsRecord(grace_s=60))))
+    # Its timezone moves, or it would not be asked what it shares.
+    moved = commands.update_organization(ORG, {"timezone": "Europe/Paris"})
+    told.append((START_MS + 9 * DAY_MS, moved))
     definitions = defined(lines(told))
     name = (ORG, "later")
     (versions,) = definitions.subscriptions(*name)

@@ -6127,6 +6127,28 @@ BUGS = (
         "tests/laws/test_common_terms.py::test_shared_terms_are_those_of_each_alone",
     ),
     Bug(
+        "terms-of-who-ended-as-its-plan-changes-alone",
+        "app/definitions/terms.py",
+        "for at_ms in sorted({*since, *versions.changes}):",
+        "for at_ms in sorted(since):",
+        "tests/laws/test_common_terms.py::test_who_ended_shares_theirs_too",
+    ),
+    Bug(
+        "spans-of-who-ended-found-by-its-periods",
+        "tables/routing/plan.py",
+        "timeline.lasting or timeline.steady",
+        "timeline.lasting",
+        "tests/tables/partition/test_first_touch.py"
+        "::test_a_touch_takes_few_calls_for_each_time_that_it_began_anew",
+    ),
+    Bug(
+        "spans-steady-in-spite-of-another-timezone",
+        "app/definitions/timeline.py",
+        "if entry.grid.timezone != timezone or one.plan_id != plan_id:",
+        "if one.plan_id != plan_id:",
+        "tests/laws/test_alike_periods.py::test_spans_are_so_where_subscriptions_share_their_folds",
+    ),
+    Bug(
         "terms-of-now-for-who-began-before",
         "app/definitions/terms.py",
         "begun = bisect_right(self.since_ms, created_ms)",
