@@ -14,6 +14,7 @@ import msgspec
 from app.definitions.aggregation_types import AGGREGATION_TYPES
 from app.definitions.decision import new_object_id
 from app.definitions.fields import INVALID, MANDATORY, TAKEN, Fields, is_blank, scalar_text
+from app.definitions.kept_parts import with_kept_parts
 from app.definitions.model import ALL_FILTER_VALUES, Charge, ChargeFilter, Metric
 from app.definitions.outcome import Rejected, invalid, not_found
 from app.definitions.state import Definitions
@@ -178,7 +179,7 @@ def described_charge(body: Body, metric: Metric, old: Charge, code: str) -> Char
             fields.fail(field, error)
     if fields.errors:
         return invalid(fields.errors)
-    return old if charge == old else charge
+    return old if charge == old else with_kept_parts(charge, old)
 
 
 def _check_combination(fields: Fields, charge: Charge, metric: Metric) -> None:
@@ -241,7 +242,7 @@ def _filters(
     for selection, each in zip(reversed(selections), reversed(wanted), strict=True):
         listed.setdefault(selection, []).append(each)
     kept = [
-        msgspec.structs.replace(listed[selection].pop(), id=each.id)
+        with_kept_parts(msgspec.structs.replace(listed[selection].pop(), id=each.id), each)
         for selection, each in zip(olds, old, strict=True)
         if listed.get(selection)
     ]

@@ -24,6 +24,7 @@ from app.definitions.charges import (
 from app.definitions.command import Command
 from app.definitions.decision import payload_body, payload_text
 from app.definitions.fields import TAKEN, Fields, is_blank
+from app.definitions.kept_parts import with_kept_parts
 from app.definitions.model import Charge, ChargeFilter, Metric, Plan
 from app.definitions.outcome import Rejected, invalid, not_found
 from app.definitions.state import Definitions
@@ -145,7 +146,7 @@ def changed_filter(charge: Charge, old: ChargeFilter, body: Body) -> ChargeFilte
         invoice_display_name=fields.text("invoice_display_name"),
         properties=described_properties(fields, charge.charge_model, old.properties),
     )
-    return invalid(fields.errors) if fields.errors else new
+    return invalid(fields.errors) if fields.errors else with_kept_parts(new, old)
 
 
 def charge_of(definitions: Definitions, plan: Plan, code: str) -> tuple[Charge, Metric] | Rejected:

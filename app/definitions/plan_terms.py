@@ -12,6 +12,7 @@ from app.definitions.charges import MAX_AMOUNT_CENTS, described_charges, find_me
 from app.definitions.currencies import CURRENCIES
 from app.definitions.decision import Decision
 from app.definitions.fields import INVALID, MANDATORY, TAKEN, Fields, decimal, is_blank
+from app.definitions.kept_parts import with_kept_parts
 from app.definitions.model import Charge, Plan, listed_presentation_keys
 from app.definitions.outcome import Impact, Rejected, invalid
 from app.definitions.per_event import asking_properties
@@ -66,11 +67,11 @@ def described_plan(
     if fields.errors:
         return invalid(fields.errors)
     if bodies is None:
-        return plan
+        return with_kept_parts(plan, old)
     charges = described_charges(bodies, metrics, old.charges, now_ms)
     if isinstance(charges, Rejected):
         return charges
-    return msgspec.structs.replace(plan, charges=charges)
+    return with_kept_parts(msgspec.structs.replace(plan, charges=charges), old)
 
 
 def _without_charges(definitions: Definitions, old: Plan, fields: Fields) -> Plan:

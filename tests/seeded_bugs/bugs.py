@@ -5046,6 +5046,14 @@ BUGS = (
         "tests/app/definitions/test_at_once.py::test_many_at_once_come_to_what_each_alone_does",
     ),
     Bug(
+        "other-spellings-taken-for-what-was",
+        "app/definitions/kept_parts.py",
+        "    return now == before and _spelled(now) == _spelled(before)\n",
+        "    return now == before\n",
+        "tests/app/definitions/test_kept_parts.py"
+        "::test_other_keys_first_and_other_types_are_a_change_of_what_is_echoed",
+    ),
+    Bug(
         "alerts-of-a-name-looked-at-in-a-step",
         "app/definitions/alerts.py",
         "        if number % STEP_ITEMS == 0:\n",

@@ -1,0 +1,42 @@
+"""Kept parts: what a new version of an object has in common with the one before, held once."""
+
+from __future__ import annotations
+
+from operator import is_
+from typing import Final, TypeVar
+
+import msgspec
+
+from app.definitions.model import Charge, ChargeFilter, Plan
+
+Whole = TypeVar("Whole", Plan, Charge, ChargeFilter)
+
+_spelled: Final = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def with_kept_parts(new: Whole, old: Whole) -> Whole:
+    """Return a new version with the parts of the old one wherever both are spelled alike.
+
+    Where all are, it is the old one itself.
+    """
+    kept, is_same = {}, True
+    for field in new.__struct_fields__:
+        now, before = getattr(new, field), getattr(old, field)
+        if now is not before:
+            if _is_alike(now, before):
+                kept[field] = before
+            else:
+                is_same = False
+    if is_same:
+        return old
+    return msgspec.structs.replace(new, **kept) if kept else new
+
+
+def _is_alike(now: object, before: object) -> bool:
+    """Return whether a part is as it was, in the order of its keys and the digits of its numbers.
+
+    Parts that are objects themselves are held once already.
+    """
+    if isinstance(now, tuple) and isinstance(before, tuple):
+        return len(now) == len(before) and all(map(is_, now, before))
+    return now == before and _spelled(now) == _spelled(before)
