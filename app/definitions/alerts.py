@@ -15,7 +15,7 @@ from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.command import Command
 from app.definitions.decision import Decision, Deletion, payload_body, payload_text
 from app.definitions.fields import INVALID, MANDATORY, TAKEN, Fields, decimal, is_blank, scalar_text
-from app.definitions.indexes.index import CodeKey
+from app.definitions.indexes.alerts import AlertIndex
 from app.definitions.model import Alert, AlertThreshold, AlertType, Subscription
 from app.definitions.outcome import Impact, Rejected, invalid, not_found
 from app.definitions.state import Definitions
@@ -34,12 +34,12 @@ NOT_AVAILABLE: Final = (
 Body = Mapping[str, Any]
 
 
-def create(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision | Rejected]:
+def create(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
     """Make one alert."""
     subscription = _subscription(definitions, command, now_ms)
     if subscription is None:
         return not_found("subscription")
-    known = yield from _known(definitions, _name_of(subscription))
+    known = _Known(definitions.alerts)
     made = _made(definitions, subscription, payload_body(command, "alert"), now_ms, known)
     if isinstance(made, Rejected):
         return made
@@ -58,7 +58,7 @@ def create_many(
         return invalid({"alerts": [MANDATORY]})
     made: list[Alert] = []
     refused: dict[str, Any] = {}
-    known = yield from _known(definitions, _name_of(subscription))
+    known = _Known(definitions.alerts)
     for index, given in enumerate(bodies):
         if index and index % STEP_ITEMS == 0:
             yield
@@ -76,7 +76,7 @@ def create_many(
     return Decision(tuple(made), _impact(definitions, made), tuple(made))
 
 
-def update(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision | Rejected]:
+def update(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
     """Change code, name, metric or thresholds; absent keys stay."""
     found = _found(definitions, command, now_ms)
     if isinstance(found, Rejected):
@@ -101,8 +101,7 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Steps[Dec
         changed = msgspec.structs.replace(changed, name=fields.text("name"))
     if fields.errors:
         return invalid(fields.errors)
-    name = (found.organization_id, found.external_subscription_id)
-    refused = (yield from _known(definitions, name)).clash(changed)
+    refused = _Known(definitions.alerts).clash(changed)
     if refused is not None:
         return refused
     if changed == found:
@@ -146,10 +145,7 @@ def _found(definitions: Definitions, command: Command, now_ms: int) -> Alert | R
     if subscription is None:
         return not_found("subscription")
     code = payload_text(command, "code")
-    for alert in definitions.alerts.of(_name_of(subscription)):
-        if alert.code == code:
-            return alert
-    return not_found("alert")
+    return definitions.alerts.holder(_name_of(subscription), code) or not_found("alert")
 
 
 def _made(
@@ -190,35 +186,32 @@ def _made(
     return known.clash(made) or made
 
 
-def _known(definitions: Definitions, name: CodeKey) -> Steps[_Known]:
-    """Look at all alerts of a name, of which there may be very many."""
-    known = _Known()
-    for number, alert in enumerate(definitions.alerts.of(name), 1):
-        known.add(alert)
-        if number % STEP_ITEMS == 0:
-            yield
-    return known
-
-
 class _Known:
-    """Alerts of a subscription, by what no two of them share."""
+    """Alerts of a subscription, by what no two of them share: those in force, and some to come."""
 
-    def __init__(self) -> None:
+    def __init__(self, alerts: AlertIndex) -> None:
+        self._alerts = alerts
         self._ids_by_code: dict[str, set[str]] = {}
         self._ids_by_subject: dict[tuple[AlertType, str], set[str]] = {}
 
     def add(self, alert: Alert) -> None:
-        """Take one more in."""
+        """Take in one that comes with the others."""
         self._ids_by_code.setdefault(alert.code, set()).add(alert.id)
         subject = (alert.alert_type, alert.metric_id)
         self._ids_by_subject.setdefault(subject, set()).add(alert.id)
 
     def clash(self, alert: Alert) -> Rejected | None:
         """Return what is wrong with an alert beside the others."""
-        if self._ids_by_code.get(alert.code, set()) - {alert.id}:
+        name = alert.organization_id, alert.external_subscription_id
+        holder = self._alerts.holder(name, alert.code)
+        ids = self._ids_by_code.get(alert.code, set()) | ({holder.id} if holder else set())
+        if ids - {alert.id}:
             return invalid({"code": [TAKEN]})
         subject = (alert.alert_type, alert.metric_id)
-        if self._ids_by_subject.get(subject, set()) - {alert.id}:
+        ids = self._ids_by_subject.get(subject, set()) | {
+            each.id for each in self._alerts.alike(alert)
+        }
+        if ids - {alert.id}:
             return invalid({"base": ["alert_already_exists"]})
         return None
 

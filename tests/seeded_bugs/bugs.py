@@ -5054,12 +5054,11 @@ BUGS = (
         "::test_other_keys_first_and_other_types_are_a_change_of_what_is_echoed",
     ),
     Bug(
-        "alerts-of-a-name-looked-at-in-a-step",
-        "app/definitions/alerts.py",
-        "        if number % STEP_ITEMS == 0:\n",
-        "        if False:\n",
-        "tests/app/definitions/test_at_once.py"
-        "::test_the_other_alerts_of_a_name_are_looked_at_by_steps",
+        "codes-that-an-alert-gave-up-stay-taken",
+        "app/definitions/indexes/alerts.py",
+        "                del self.with_code[name, before.code]\n",
+        "",
+        "tests/app/definitions/indexes/test_alerts.py::test_they_are_what_all_that_ever_were_tell",
     ),
     Bug(
         "alerts-that-come-together-may-clash",

@@ -59,6 +59,8 @@ class AlertIndex(Index):
     """Names that have or had more than a few, each with a place before which all are deleted."""
     on_metric: MutableMapping[tuple[CodeKey, int], array[int]] = field(compare=False)
     """By these and the number of a metric: places of those in force on it from there, in order."""
+    with_code: MutableMapping[tuple[CodeKey, str], int] = field(compare=False)
+    """By these and a code: the place of the one that has it, or had it when all were deleted."""
     organizations: MutableMapping[str, None]
     """Organizations that have or had any."""
     metrics: MutableMapping[str, int]
@@ -72,7 +74,7 @@ class AlertIndex(Index):
         name_of = attrgetter("organization_id", "external_subscription_id")
         self.versions, self.by_name = packed, Names(packed, name_of, form.external_name)
         self.ended, self.left = {}, {}
-        self.many, self.on_metric = {}, {}
+        self.many, self.on_metric, self.with_code = {}, {}, {}
         self.organizations, self.metrics, self.first_ms = {}, {}, NEVER_MS
 
     def has_any(self, name: CodeKey) -> bool:
@@ -86,6 +88,25 @@ class AlertIndex(Index):
             alert = versions.at(at_ms)
             if alert is not None:
                 yield alert
+
+    def holder(self, name: CodeKey, code: str) -> Alert | None:
+        """Return the alert of an external subscription that has a code: no two share one."""
+        if name not in self.many:
+            return next((each for each in self.of(name) if each.code == code), None)
+        place = self.with_code.get((name, code))
+        if place is None:
+            return None
+        (versions,) = self.by_name.at(name, self.versions, (place,))
+        return versions.at()
+
+    def alike(self, alert: Alert) -> Iterator[Alert]:
+        """Yield alerts of its subscription that are of its type, on its metric: itself as well."""
+        name = alert.organization_id, alert.external_subscription_id
+        places = self._places_on(name, alert.metric_id)
+        for versions in self.by_name.at(name, self.versions, places):
+            one = versions.at()
+            if one is not None and _kind(one) == _kind(alert):
+                yield one
 
     def asked_until_ms(self, name: CodeKey) -> int:
         """Return when the last one was deleted; NEVER_MS: there is one; -1: none ever was."""
@@ -156,15 +177,16 @@ class AlertIndex(Index):
                 self.left.setdefault(name, array("I")).append(place)
             self.first_ms = min(self.first_ms, now_ms)
             if name in self.many:
-                self._put_on(name, place, alert.metric_id)
+                self._put(name, place, alert)
             elif place >= _FEW:
                 self._note_many(name)
         else:
             before = versions.at()
             if before is not None and before.metric_id != alert.metric_id:
-                place = self._end(name, versions, before, now_ms)
-                if name in self.many:
-                    self._put_on(name, place, alert.metric_id)
+                self._end(name, versions, before, now_ms)
+            if before is not None and name in self.many:
+                del self.with_code[name, before.code]
+                self._put(name, self.by_name.place_of(name, identity), alert)
             versions.push(now_ms, offset, alert)
             # What is kept packed is packed anew.
             self.versions[identity] = versions
@@ -178,6 +200,8 @@ class AlertIndex(Index):
         place = self._end(name, versions, alert, now_ms)
         versions.push(now_ms, offset, None)
         self.versions[identity] = versions
+        if name in self.many:
+            del self.with_code[name, alert.code]
         left = self.left[name]
         del left[bisect_left(left, place)]
         if not left:
@@ -223,19 +247,21 @@ class AlertIndex(Index):
         self.ended.setdefault(name, array("q")).extend(rows)
 
     def _note_many(self, name: CodeKey) -> None:
-        """Find those of a name by their metrics from here on."""
+        """Find those of a name by their metrics and codes from here on."""
         self.many[name] = 0
         places = self._places(name, NEVER_MS) or range(self.by_name.count(name))
         found = zip(places, self.by_name.at(name, self.versions, places), strict=True)
         for place, versions in found:
             if (alert := versions.at()) is not None:
-                self._put_on(name, place, alert.metric_id)
+                self._put(name, place, alert)
 
-    def _put_on(self, name: CodeKey, place: int, metric_id: str) -> None:
-        """Find one of a name with many by its metric."""
-        there = array("I", self._on_metric(name, metric_id))
-        insort(there, place)
-        self.on_metric[name, self._number_of(metric_id)] = there
+    def _put(self, name: CodeKey, place: int, alert: Alert) -> None:
+        """Find one of a name with many by its code and its metric."""
+        self.with_code[name, alert.code] = place
+        there = array("I", self._on_metric(name, alert.metric_id))
+        if place not in there:
+            insort(there, place)
+        self.on_metric[name, self._number_of(alert.metric_id)] = there
 
     def _on_metric(self, name: CodeKey, metric_id: str) -> Sequence[int]:
         """Return the places of those of a name with many that are on a metric."""
@@ -273,6 +299,11 @@ class AlertIndex(Index):
         if first == len(times_ms):
             return _NONE
         return np.array(ended[_COLUMNS * first :], np.int64).reshape(-1, _COLUMNS)
+
+
+def _kind(alert: Alert) -> tuple[str, str]:
+    """Return what no two alerts of a name share, beside their codes."""
+    return alert.alert_type, alert.metric_id
 
 
 def _on_it_since(versions: Versions[Alert], alert: Alert) -> int:

@@ -15,7 +15,8 @@ from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.decision import Decision
 from app.definitions.indexes.coded import PlanIndex, PromisedPlans
-from app.definitions.log import apply, applying, commit, deciding
+from app.definitions.indexes.packed import PackedVersions
+from app.definitions.log import apply, applying, commit, decide, deciding
 from app.definitions.model import HistoryRecord, Plan
 from app.definitions.outcome import Applied, Rejected
 from app.definitions.quotas import elapsed_charges, over_quota
@@ -318,17 +319,30 @@ def test_of_plans_of_many_charges_a_step_looks_at_few() -> None:
     assert drained(steps) == {"m7"}
 
 
-@pytest.mark.parametrize("kind", ["created", "changed"])
-def test_the_other_alerts_of_a_name_are_looked_at_by_steps(kind: str) -> None:
+@pytest.mark.parametrize("kind", ["created", "changed", "deleted"])
+def test_the_other_alerts_of_a_name_are_not_looked_at(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     log = alerts_log(MANY)
     log.metric("more")
     body = {"alert_type": "billable_metric_current_usage_units", "code": "a7"}
     more = {**body, "billable_metric_code": "more", "thresholds": [{"value": "1"}]}
-    made = commands.create_alert(ORG, "sub", more)
-    command = made if kind == "created" else commands.update_alert(ORG, "sub", "a0", {"code": "a7"})
-    steps, decision = counted(deciding(log.definitions, command, log.now_ms))
-    assert steps > MANY // STEP_ITEMS
-    assert decision == Rejected(422, "validation_errors", {"code": ["value_already_exist"]})
+    command = {
+        "created": commands.create_alert(ORG, "sub", more),
+        "changed": commands.update_alert(ORG, "sub", "a0", {"code": "a7"}),
+        "deleted": commands.delete_alert(ORG, "sub", f"a{MANY - 1}"),
+    }[kind]
+    looked, numbered = list[int](), PackedVersions.numbered
+
+    def looking(packed: PackedVersions[Any, Any], number: int) -> Versions[Any]:
+        looked.append(number)
+        return numbered(packed, number)
+
+    monkeypatch.setattr(PackedVersions, "numbered", looking)
+    decision = decide(log.definitions, command, log.now_ms)
+    assert len(looked) < 16
+    taken = Rejected(422, "validation_errors", {"code": ["value_already_exist"]})
+    assert isinstance(decision, Decision) if kind == "deleted" else decision == taken
 
 
 def _code(versions: Versions[Any]) -> str:

@@ -73,6 +73,25 @@ def test_deleted_ones_are_not_looked_at_again(looked: list[int]) -> None:
     assert [each.id for each in index.of(NAME, 4)] == ["stays", "last"]
 
 
+def test_who_has_a_code_is_found_though_all_were_deleted_at_once(looked: list[int]) -> None:
+    index = AlertIndex()
+    for number in range(MANY):
+        index.commit(alert(f"a{number}"), 1, number)
+    ends = PromisedEnds(Coming(2, MANY))
+    for each in list(index.of(NAME)):
+        index.promise_deletion(each, ends)
+    ends.coming.is_here = True
+    index.commit_promised(ends)
+    index.commit(replace(alert("new"), code="a7"), 3, MANY + 1)
+    looked.clear()
+    assert index.holder(NAME, "a6") is None
+    found = index.holder(NAME, "a7")
+    assert found is not None
+    assert found.id == "new"
+    assert [each.id for each in index.alike(found)] == ["new"]
+    assert len(looked) < MANY / 4
+
+
 def test_those_deleted_since_the_last_cut_are_not_looked_at(looked: list[int]) -> None:
     """All who ask until the next cut watch as the first of them does."""
     index = AlertIndex()
@@ -195,13 +214,16 @@ def they_are_what_all_tell(changes: list[tuple[int, int, int]]) -> None:
         there = as_all_tell(index, name, None)
         if deletes == 4 and there:
             one = there[number // 2 % len(there)]
-            index.commit(replace(one, metric_id=METRICS[number % 2]), now_ms, number)
+            changed = replace(one, metric_id=METRICS[number % 2], code=f"c{number}")
+            index.commit(changed, now_ms, number)
         elif deletes and there:
             index = copied(index) if deletes == 1 else index
             index.commit_deletion(there[(deletes * number) % len(there)], now_ms, number)
             last_ms[name] = now_ms
         else:
             made = replace(alert(f"a{number}", f"sub-{of}"), alert_type=TYPES[number % 2])
+            if all(each.code != f"a{number % 5}" for each in there):
+                made = replace(made, code=f"a{number % 5}")
             index.commit(made, now_ms, number)
             last_ms.setdefault(name, -1)
         for asked in (NAME, (NAME[0], "sub-1")):
@@ -209,7 +231,18 @@ def they_are_what_all_tell(changes: list[tuple[int, int, int]]) -> None:
                 assert list(index.of(asked, at_ms)) == as_all_tell(index, asked, at_ms)
             there = as_all_tell(index, asked, None)
             assert index.asked_until_ms(asked) == (NEVER_MS if there else last_ms.get(asked, -1))
+            # Codes are given up, and taken again by others.
+            for code in [each for n in range(number + 1) for each in (f"a{n % 5}", f"c{n}")]:
+                holders = [each for each in there if each.code == code]
+                assert index.holder(asked, code) == (holders[0] if holders else None)
+            for one in there:
+                alike = [e for e in there if subject(e) == subject(one)]
+                assert list(index.alike(one)) == alike
     same_is_watched(index, now_ms)
+
+
+def subject(alert: Alert) -> tuple[str, str]:
+    return alert.alert_type, alert.metric_id
 
 
 def copied(index: AlertIndex) -> AlertIndex:
