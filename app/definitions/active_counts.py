@@ -13,10 +13,15 @@ from app.definitions.versions import Coming
 
 _MOST_IN_A_RUN: Final = 500
 """A run is moved in memory at each insertion."""
+_NO_RUNS: Final[list[array[int]]] = []
+_NO_LASTS: Final[list[int]] = []
+"""Of the many that have none, and make their own with the first: these stay empty."""
 
 
 class ActiveCounts:
     """Starts and ends of subscriptions, in ms; nobody asks for a moment before the last record."""
+
+    __slots__ = ("_ends_ms", "_promised", "_starts_ms")
 
     def __init__(self) -> None:
         self._starts_ms = _Moments()
@@ -91,8 +96,8 @@ class _Moments:
     def __init__(self) -> None:
         self._past = 0
         """How many are in no run."""
-        self._runs: list[array[int]] = []
-        self._lasts: list[int] = []
+        self._runs = _NO_RUNS
+        self._lasts = _NO_LASTS
         """The greatest of each run."""
 
     def add(self, value: int, now_ms: int) -> None:

@@ -29,28 +29,31 @@ class _Members(Generic[K, D]):
     def __init__(self, packed: PackedVersions[K, D]):
         self._packed = packed
         self.numbers = array("I")
-        self._gone = Counter[int]()
-        """How often each left: so many times it is passed over, from the first on."""
+        self._gone: Counter[int] | None = None
+        """How often each left: so many times it is passed over, from the first on. None: none."""
         self._gone_count = 0
-        self.more: dict[K, None] = {}
+        self.more: dict[K, None] | None = None
         """Keys that joined a branch from the first on that has no number; they come last."""
 
     def discard(self, key: K) -> None:
         """Let one of them leave."""
-        number = None if key in self.more else self._packed.number_of(key)
+        more = self.more or {}
+        number = None if key in more else self._packed.number_of(key)
         if number is None:
-            self.more.pop(key, None)
+            more.pop(key, None)
             return
+        if self._gone is None:
+            self._gone = Counter()
         self._gone[number] += 1
         self._gone_count += 1
         if self._gone_count > min(_MOST_GONE, len(self.numbers) // 2):
             self.numbers = self.stayed()
-            self._gone, self._gone_count = Counter(), 0
+            self._gone, self._gone_count = None, 0
 
     def keys(self, *, newest_first: bool = False) -> Iterator[K]:
         """Return all, as they are now, though some join or leave meanwhile."""
         numbers = map(self._packed.key_of, self.order(newest_first=newest_first))
-        more = list(self.more)
+        more = list(self.more or ())
         return chain(reversed(more), numbers) if newest_first else chain(numbers, more)
 
     def order(self, *, newest_first: bool = False) -> Iterator[int]:
@@ -74,14 +77,14 @@ class _Members(Generic[K, D]):
         return stayed
 
     def __len__(self) -> int:
-        return len(self.numbers) - self._gone_count + len(self.more)
+        return len(self.numbers) - self._gone_count + len(self.more or ())
 
     def __copy__(self) -> _Members[K, D]:
         """Return the same ones; each copy goes on by itself."""
         copied = _Members(self._packed)
         copied.numbers = self.numbers[:]
-        copied._gone, copied._gone_count = self._gone.copy(), self._gone_count
-        copied.more = self.more.copy()
+        copied._gone, copied._gone_count = copy(self._gone), self._gone_count
+        copied.more = copy(self.more)
         return copied
 
 
@@ -102,6 +105,8 @@ class Groups(Index, Generic[K, D]):
         if members is None:
             members = self._members[group] = _Members(self._packed)
         if number is None or members.more:
+            if members.more is None:
+                members.more = {}
             members.more[key] = None
         else:
             members.numbers.append(number)
