@@ -15,7 +15,7 @@ _MOST_IN_A_RUN: Final = 500
 """A run is moved in memory at each insertion."""
 _NO_RUNS: Final[list[array[int]]] = []
 _NO_LASTS: Final[list[int]] = []
-"""Of the many that have none, and make their own with the first: these stay empty."""
+"""Stay empty: all that have no run share them, and make their own with the first."""
 
 
 class ActiveCounts:

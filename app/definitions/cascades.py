@@ -14,10 +14,10 @@ import msgspec
 from app.bounds.turns import Steps, weighed
 from app.definitions.charges import Selection, free_code, last_number, selection_of
 from app.definitions.command import Command
+from app.definitions.copies import copied_charge, copied_filter
 from app.definitions.decision import Decision
 from app.definitions.model import Charge, ChargeFilter, Plan
 from app.definitions.outcome import Impact, Rejected
-from app.definitions.overrides import copied_charge, copied_filter
 from app.definitions.plan_terms import affected_codes, changed
 from app.definitions.state import Definitions
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operator import is_
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -32,11 +32,13 @@ def with_kept_parts(new: Whole, old: Whole) -> Whole:
     return msgspec.structs.replace(new, **kept) if kept else new
 
 
-def _is_alike(now: object, before: object) -> bool:
-    """Return whether a part is as it was, in the order of its keys and the digits of its numbers.
-
-    Parts that are objects themselves are held once already.
-    """
-    if isinstance(now, tuple) and isinstance(before, tuple):
-        return len(now) == len(before) and all(map(is_, now, before))
+def are_spelled_alike(now: object, before: object) -> bool:
+    """Return whether two are equal, in the order of their keys and the digits of their numbers."""
     return now == before and _spelled(now) == _spelled(before)
+
+
+def _is_alike(now: object, before: Any) -> bool:
+    """Return whether a part is as it was; parts that are objects are held once already."""
+    if isinstance(now, tuple):
+        return len(now) == len(before) and all(map(is_, now, before))
+    return are_spelled_alike(now, before)

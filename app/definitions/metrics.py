@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from app.bounds.turns import STEP_ITEMS, Steps, weighed
+from app.bounds.turns import Steps, weighed
 from app.definitions.aggregation_types import (
     AGGREGATION_TYPES,
     NOT_FOR_SALE,
@@ -93,13 +93,12 @@ def delete(definitions: Definitions, command: Command, now_ms: int) -> Steps[Dec
     if metric is None:
         return not_found("billable_metric")
     changes: list[Change] = [Deletion(metric)]
-    for count, plan in enumerate(definitions.plans_using(metric.id), 1):
-        if count % STEP_ITEMS == 0:
-            yield
-        if plan is None:
-            continue
-        kept = tuple(charge for charge in plan.charges if charge.metric_id != metric.id)
-        changes.append(msgspec.structs.replace(plan, charges=kept))
+    for some in weighed(definitions.plans_using(metric.id), _items_of):
+        for plan in some:
+            if plan is not None:
+                kept = tuple(charge for charge in plan.charges if charge.metric_id != metric.id)
+                changes.append(msgspec.structs.replace(plan, charges=kept))
+        yield
     impact = Impact(metric.organization_id, codes=frozenset({metric.code}))
     return Decision(metric, impact, tuple(changes))
 
@@ -238,7 +237,7 @@ def _trimmed_plans(plans: Iterable[Plan | None], metric: Metric) -> Steps[list[P
     """Return plans whose charge filters used a value that the metric lost, without that value."""
     allowed = {each.key: frozenset(each.values) for each in metric.filters}
     trimmed: list[Plan] = []
-    for some in weighed(plans, lambda plan: 1 if plan is None else plan.items):
+    for some in weighed(plans, _items_of):
         for plan in some:
             if plan is None:
                 continue
@@ -250,6 +249,10 @@ def _trimmed_plans(plans: Iterable[Plan | None], metric: Metric) -> Steps[list[P
                 trimmed.append(msgspec.structs.replace(plan, charges=charges))
         yield
     return trimmed
+
+
+def _items_of(plan: Plan | None) -> int:
+    return 1 if plan is None else plan.items
 
 
 def _trimmed_charge(charge: Charge, allowed: Mapping[str, frozenset[str]]) -> Charge:

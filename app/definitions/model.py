@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -199,7 +199,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     trial_period: float | None = None
     bill_charges_monthly: bool | None = None
     bill_fixed_charges_monthly: bool | None = None
-    charges: tuple[Charge, ...] = ()
+    charges: Sequence[Charge] = ()
     metadata: Mapping[str, Any] | None = None
     parent_id: str | None = None
     """Id of the plan that it is a copy of, for one subscription with terms of its own."""

@@ -8,21 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
-from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
 from app.definitions.charges import described_charge
 from app.definitions.command import Command
+from app.definitions.copies import copied_charge
 from app.definitions.decision import Decision, payload_body, payload_text
 from app.definitions.fields import INVALID, TAKEN, Fields
-from app.definitions.model import Charge, ChargeFilter, Plan, Subscription
+from app.definitions.model import Charge, Plan, Subscription
 from app.definitions.outcome import Rejected, invalid
 from app.definitions.plan_terms import changed, described_plan, updated_plan
 from app.definitions.shapes import OVERRIDE_KEYS
 from app.definitions.state import Definitions
 
-_NAMESPACE: Final = uuid5(NAMESPACE_URL, "meterstream:child-plans")
 OF_CHARGES: Final = ("properties", "filters", "min_amount_cents", "invoice_display_name")
 """What of a charge a subscription may have of its own."""
 _NEVER_NULL: Final = ("amount_cents", "amount_currency", "name", "charges")
@@ -113,24 +112,3 @@ def _copied(
             return copy
         copied.append(copy)
     return tuple(copied)
-
-
-def copied_charge(plan_id: str, charge: Charge, now_ms: int) -> Charge:
-    """Return the copy of a charge for a child plan."""
-    return msgspec.structs.replace(
-        charge,
-        id=_copied_id(plan_id, charge.id),
-        parent_id=charge.id,
-        created_at_ms=now_ms,
-        filters=tuple(copied_filter(plan_id, charge, each) for each in charge.filters),
-    )
-
-
-def copied_filter(plan_id: str, charge: Charge, charge_filter: ChargeFilter) -> ChargeFilter:
-    """Return the copy of a filter of a charge for a child plan."""
-    identity = _copied_id(plan_id, f"{charge.id}\0{charge_filter.id}")
-    return msgspec.structs.replace(charge_filter, id=identity)
-
-
-def _copied_id(plan_id: str, original: str) -> str:
-    return str(uuid5(_NAMESPACE, f"{plan_id}\0{original}"))

@@ -11,6 +11,7 @@ from itertools import chain
 from typing import Final
 
 from app.bounds.turns import Steps
+from app.definitions.copies import alike
 from app.definitions.indexes.alerts import AlertIndex
 from app.definitions.indexes.coded import MetricIndex, PlanIndex
 from app.definitions.indexes.grants import Grants
@@ -313,7 +314,7 @@ class Definitions(Index):
             parent = self.plan_versions[plan_id].at()
             family = self.children_of(plan_id)
             for plan in family if parent is None else chain((parent,), family):
-                uses = any(charge.metric_id == metric_id for charge in plan.charges)
+                uses = any(charge.metric_id == metric_id for charge in alike(plan.charges))
                 yield plan if uses else None
 
     def metrics(self, organization_id: str) -> list[Metric]:

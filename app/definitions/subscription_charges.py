@@ -126,7 +126,8 @@ def _decided(
             return made
         child = made
     # A child that was just made has its charges and filters in the order of the plan's.
-    own = child.charges[plan.charges.index(found.charge)]
+    place = plan.charges.index(found.charge)
+    own = child.charges[place]
     charge_filter = None
     if found.charge_filter is not None:
         charge_filter = own.filters[found.charge.filters.index(found.charge_filter)]
@@ -134,7 +135,7 @@ def _decided(
     if isinstance(outcome, Rejected):
         return outcome
     new, shown = outcome
-    charges = tuple(new if each is own else each for each in child.charges)
+    charges = tuple(new if at == place else each for at, each in enumerate(child.charges))
     whole = msgspec.structs.replace(child, charges=charges)
     if child is plan:
         decision = changed(definitions, plan, whole, new)

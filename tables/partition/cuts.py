@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from math import lcm
 
 from app.bounds.turns import STEP_ITEMS, Steps, batches
+from app.definitions.copies import alike
 from app.definitions.model import Subscription
 from app.definitions.timeline import NEVER_MS, ceil_to
 from app.definitions.versions import Versions
@@ -183,7 +184,9 @@ class CutsToCome:
         versions = definitions.plan_versions[plan_id]
         known, carries = self._carrying.get(plan_id, (0, False))
         if known != len(versions):
-            metric_ids = {charge.metric_id for plan in versions.all() for charge in plan.charges}
+            metric_ids = {
+                charge.metric_id for plan in versions.all() for charge in alike(plan.charges)
+            }
             carries = any(
                 metric.recurring
                 for metric_id in metric_ids

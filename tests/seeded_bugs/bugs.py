@@ -5046,6 +5046,21 @@ BUGS = (
         "tests/app/definitions/test_at_once.py::test_many_at_once_come_to_what_each_alone_does",
     ),
     Bug(
+        "copies-of-charges-compiled-again-and-again",
+        "tables/routing/plan.py",
+        "of: int | str = id(charge) if charge.parent_id is None else charge.id",
+        "of: int | str = id(charge)",
+        "tests/app/definitions/test_copies.py::test_a_copy_that_is_made_again_is_compiled_once",
+    ),
+    Bug(
+        "followers-copied-of-what-their-parent-was",
+        "app/definitions/indexes/coded.py",
+        "            parent = promised[1]\n",
+        "            pass\n",
+        "tests/app/definitions/test_copies.py"
+        "::test_children_that_follow_a_change_share_what_came_of_it",
+    ),
+    Bug(
         "other-spellings-taken-for-what-was",
         "app/definitions/kept_parts.py",
         "    return now == before and _spelled(now) == _spelled(before)\n",
@@ -8393,8 +8408,8 @@ BUGS = (
     Bug(
         "plans-of-many-filters-trimmed-many-at-a-step",
         "app/definitions/metrics.py",
-        "lambda plan: 1 if plan is None else plan.items)",
-        "lambda plan: 1)",
+        "    return 1 if plan is None else plan.items\n",
+        "    return 1\n",
         "tests/app/definitions/test_at_once.py::test_a_step_takes_few_plans_of_many_filters",
     ),
     Bug(

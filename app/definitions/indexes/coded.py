@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Generic, TypeVar
 
 from app.bounds.turns import Steps, weighed
+from app.definitions.copies import alike, named, with_copies
 from app.definitions.indexes.index import CodeKey, Index, newest, push
 from app.definitions.model import Metric, Plan
 from app.definitions.texts import differ_in_texts_only
@@ -117,8 +118,8 @@ class PlanIndex(CodedIndex[Plan]):
         of_all = list(self.versions) if plan_ids is None else plan_ids
         plans = (plan for each in of_all if wanted for plan in self.versions[each].all())
         for some in weighed(plans, lambda plan: 1 + len(plan.charges)):
-            charges = chain.from_iterable(plan.charges for plan in some)
-            found.update(each.metric_id for each in charges if each.id in wanted)
+            charges = chain.from_iterable(named(plan.charges, wanted) for plan in some)
+            found.update(each.metric_id for each in charges)
             yield
         return found
 
@@ -127,7 +128,7 @@ class PlanIndex(CodedIndex[Plan]):
         if plan.parent_id is None:
             old = self._push(plan, now_ms, offset)
         else:
-            old = push(self.versions, plan.id, now_ms, offset, plan)
+            old = push(self.versions, plan.id, now_ms, offset, self._kept(plan))
             self.children.setdefault(plan.parent_id, {})[plan.id] = None
         self._index_metrics_of(plan, _metric_ids(old), _metric_ids(plan))
         if metrics := metrics_in_advance(plan):
@@ -146,7 +147,7 @@ class PlanIndex(CodedIndex[Plan]):
             return False
         if differ_in_texts_only(old, new):
             return False
-        versions.promise(promised.coming, new)
+        versions.promise(promised.coming, self._kept(new, promised.coming))
         promised.note_metrics(new, _metric_ids(old), _metric_ids(new))
         promised.note_in_advance(new)
         promised.holders += new.parent_id is None
@@ -188,6 +189,16 @@ class PlanIndex(CodedIndex[Plan]):
             self.versions[plan.id].push(now_ms, offset, None)
             self.children[plan.parent_id].pop(plan.id, None)
         self._index_metrics_of(plan, _metric_ids(plan), set())
+
+    def _kept(self, new: Plan, coming: Coming | None = None) -> Plan:
+        """Return a plan as its version is kept, though that of its parent comes with it."""
+        versions = self.versions.get(new.parent_id) if new.parent_id is not None else None
+        if versions is None:
+            return new
+        parent, promised = versions.last_before_deletion(), versions.promised
+        if promised is not None and promised[0] is coming:
+            parent = promised[1]
+        return new if parent is None else with_copies(new, parent)
 
     def _index_metrics_of(self, plan: Plan, old: set[str], new: set[str]) -> None:
         family = plan.parent_id or plan.id
@@ -241,8 +252,8 @@ def _code_key(coded: Metric | Plan) -> CodeKey:
 
 def metrics_in_advance(plan: Plan) -> dict[str, None]:
     """Return ids of the metrics of a plan's charges that are paid in advance."""
-    return {charge.metric_id: None for charge in plan.charges if charge.pay_in_advance}
+    return {each.metric_id: None for each in alike(plan.charges) if each.pay_in_advance}
 
 
 def _metric_ids(plan: Plan | None) -> set[str]:
-    return {charge.metric_id for charge in plan.charges} if plan else set()
+    return {charge.metric_id for charge in alike(plan.charges)} if plan else set()

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -83,7 +84,7 @@ def test_of_two_racing_creations_of_a_code_the_second_loses() -> None:
     assert log.definitions.plan(ORG, "plan_code") == winner
 
 
-def created(log: Log, *charges: dict[str, Any], **metric: Any) -> tuple[Charge, ...]:
+def created(log: Log, *charges: dict[str, Any], **metric: Any) -> Sequence[Charge]:
     """Charges on the metric `storage` of a new plan."""
     log.metric(**metric)
     bodies = [{"billable_metric_code": "storage", **charge} for charge in charges]
