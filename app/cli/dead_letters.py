@@ -10,10 +10,8 @@ from itertools import islice
 from typing import Any, Final
 
 import click
-from rich.markup import escape
-from rich.table import Table
 
-from app.cli.output import Terminal, echo
+from app.cli.output import Terminal, echo, table_of
 from app.cli.remote import Json, Remote, RequestRefused, operated, remote_options
 from app.cli.rows import Output, Rows, cell_text, output_options
 from app.cli.words import COUNT, TEXT, PlaceType
@@ -215,12 +213,8 @@ class _Replay:
 
     def draw(self) -> None:
         """Replay; print those that do not count, and the sum."""
-        table = Table()
-        for name in ("Place", "Outcome", "Details", "Event"):
-            table.add_column(name, overflow="fold")
-        for one in self.outcomes():
-            if one["outcome"] not in _WELL:
-                table.add_row(*map(escape, _row(one)))
+        rows = (_row(one) for one in self.outcomes() if one["outcome"] not in _WELL)
+        table = table_of(("Place", "Outcome", "Details", "Event"), rows)
         if table.row_count:
             Terminal().print(table)
         echo(self.told())
@@ -230,10 +224,9 @@ def _draw(found: Sequence[dict[str, Any]]) -> None:
     if not found:
         echo("No event was refused.")
         return
-    table = Table(title="Dead letters", title_justify="left")
-    for name in ("Place", "Failed", "Code", "Message", "Event"):
-        table.add_column(name, overflow="fold")
-    for one in found:
-        cells = (one["failed_at"], one["code"], one["message"], one["value"])
-        table.add_row(place_of(one), *map(escape, cells))
-    Terminal().print(table)
+    names = ("Place", "Failed", "Code", "Message", "Event")
+    rows = (
+        (place_of(one), one["failed_at"], one["code"], one["message"], one["value"])
+        for one in found
+    )
+    Terminal().print(table_of(names, rows, title="Dead letters"))

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Final, get_args
 
 import click
-from rich.markup import escape
-from rich.table import Table
 
 from app.cli.failures import no_verdict
 from app.cli.names import require_known
-from app.cli.output import Terminal, echo
+from app.cli.output import Terminal, echo, table_of
 from app.cli.remote import Json, RequestRefused, remote, remote_options, segment
 from app.cli.rows import Output, Rows, output_options
 from app.cli.usage import customer_of, pending_text
@@ -147,17 +145,10 @@ def _print(explanation: Json, meta: Json) -> None:
         f"{explanation['from_datetime']} to {explanation['to_datetime']}"
     )
     # What is published comes first: it is what an invoice may show.
-    cells = _table("Charge", "Cell", "Published", "Pending", "Live", "Events", "Digest", "From raw")
+    names = ("Charge", "Cell", "Published", "Pending", "Live", "Events", "Digest", "From raw")
     filtered = {cell["charge_code"] for cell in explanation["cells"] if cell["filters"]}
-    for cell in explanation["cells"]:
-        live, raw = cell["live"], cell["recomputed"]
-        proof = "equal" if cell["equal"] else f"{raw['units']} / {raw['digest']}"
-        figures = (_published(cell), pending_text(cell), live["units"])
-        name = _cell(cell, is_rest=cell["charge_code"] in filtered and not cell["filters"])
-        row = (cell["charge_code"], name, *figures)
-        cells.add_row(*map(escape, (*row, str(live["events_count"]), live["digest"], proof)))
-    console.print(cells)
-    events = _table(
+    console.print(table_of(names, (_cell_row(cell, filtered) for cell in explanation["cells"])))
+    about = (
         "Position",
         "Time",
         "Transaction",
@@ -165,9 +156,7 @@ def _print(explanation: Json, meta: Json) -> None:
         "Value",
         "Why not, in which revision or at which cut, or billed at once",
     )
-    for event in explanation["events"]:
-        events.add_row(*map(escape, _event(event)))
-    console.print(events)
+    console.print(table_of(about, map(_event, explanation["events"])))
     shown = len(explanation["events"])
     since = explanation["since"]
     if since is not None:
@@ -176,12 +165,19 @@ def _print(explanation: Json, meta: Json) -> None:
     echo(f"{shown} of {meta['total_count']} events shown: {counts or 'none'}")
 
 
-def _table(*names: str) -> Table:
-    table = Table()
-    for name in names:
-        # Nothing is cut short, however narrow the terminal is.
-        table.add_column(name, overflow="fold")
-    return table
+def _cell_row(cell: Json, filtered: Container[str]) -> tuple[str, ...]:
+    """Return a row of a cell. `filtered`: the charges of which some cell has filters."""
+    live, raw = cell["live"], cell["recomputed"]
+    return (
+        cell["charge_code"],
+        _cell(cell, is_rest=cell["charge_code"] in filtered and not cell["filters"]),
+        _published(cell),
+        pending_text(cell),
+        live["units"],
+        str(live["events_count"]),
+        live["digest"],
+        "equal" if cell["equal"] else f"{raw['units']} / {raw['digest']}",
+    )
 
 
 def _published(cell: Json) -> str:

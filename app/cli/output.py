@@ -7,14 +7,17 @@ would move the cursor, set the title or answer in the name of who looks (bounded
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable, Sequence
 from errno import EPIPE
 from typing import IO, Any, Final
 
 import click
 import msgspec
 from rich.console import Console, ConsoleOptions, RenderResult
+from rich.markup import escape
 from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
 
 # With C1, which some terminals take for escapes too, and what turns the direction of writing.
 _CONTROLS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -63,6 +66,27 @@ class Terminal(Console):
     def on_broken_pipe(self) -> None:
         """Let the command end as any other that nobody reads."""
         raise BrokenPipeError(EPIPE, "Nobody reads it")
+
+
+def table_of(
+    names: Iterable[str],
+    rows: Iterable[Sequence[str | Text]],
+    *,
+    title: str | None = None,
+    right: Container[str] = (),
+    header: bool = True,
+) -> Table:
+    """Return a table in which nothing is cut short, however narrow the terminal is.
+
+    `right`: the columns whose cells stand at their right.
+    """
+    table = Table(title=title, title_justify="left", show_header=header)
+    for name in names:
+        table.add_column(name, overflow="fold", justify="right" if name in right else "left")
+    for row in rows:
+        # What producers and users named is shown as it is, never read as markup.
+        table.add_row(*(escape(cell) if isinstance(cell, str) else cell for cell in row))
+    return table
 
 
 def lines_to(output: IO[bytes]) -> Callable[[bytes], object]:

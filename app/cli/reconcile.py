@@ -8,13 +8,11 @@ from collections.abc import Iterator
 from typing import IO
 
 import click
-from rich.markup import escape
-from rich.table import Table
 
 from app.cli.event_rows import mapping, read_rows
 from app.cli.listed_events import listed_events
 from app.cli.outcomes import COUNTED, SentOutcome, batches, outcome_of, told, verdicts
-from app.cli.output import Terminal, echo
+from app.cli.output import Terminal, echo, table_of
 from app.cli.remote import Json, Remote, remote, remote_options
 from app.cli.rows import Output, Rows, cell_text, output_options
 from app.cli.words import TEXT
@@ -115,30 +113,29 @@ def _others(worker: Remote, listed: dict[str, set[str]]) -> Iterator[SentOutcome
 
 
 def _print(found: _Reconciled) -> None:
+    names = ("Line", "Subscription", "Transaction", "Code", "Outcome", "Reason", "Position")
     if found.differing:
-        table = Table()
-        for name in (
-            "Line",
-            "Subscription",
-            "Transaction",
-            "Code",
-            "Outcome",
-            "Reason",
-            "Position",
-        ):
-            table.add_column(name, overflow="fold")
-        for one in found.differing:
-            line, word = str(one.line or ""), one.outcome.replace("_", " ")
-            cells = (line, one.subscription, one.transaction_id, one.code, word)
-            table.add_row(*map(escape, (*cells, one.reason, one.place)))
-        Terminal().print(table)
+        Terminal().print(table_of(names, map(_cells, found.differing)))
     if found.listed:
-        days = Table("Day", "Code", "Events")
-        for (day, code), outcomes in sorted(found.days.items()):
-            text = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in outcomes.items())
-            days.add_row(*map(escape, (day or "not there", code, text)))
-        Terminal().print(days)
+        days = (
+            (
+                day or "not there",
+                code,
+                ", ".join(f"{n} {_words(name)}" for name, n in counts.items()),
+            )
+            for (day, code), counts in sorted(found.days.items())
+        )
+        Terminal().print(table_of(("Day", "Code", "Events"), days))
     echo(_summary(found))
+
+
+def _cells(one: SentOutcome) -> tuple[str, ...]:
+    names = (str(one.line or ""), one.subscription, one.transaction_id, one.code)
+    return (*names, _words(one.outcome), one.reason, one.place)
+
+
+def _words(outcome: str) -> str:
+    return outcome.replace("_", " ")
 
 
 def _summary(found: _Reconciled) -> str:

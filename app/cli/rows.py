@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar, get_args
 import click
 import msgspec
 
-from app.cli.output import echo, lines_to, print_json
+from app.cli.output import Terminal, echo, lines_to, print_json, table_of
 
 Form = Literal["table", "tsv", "csv", "json", "jsonl", "parquet"]
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -151,16 +151,8 @@ def cell_text(value: object) -> str:
 
 
 def _draw(found: Rows, *, header: bool) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    from app.cli.output import Terminal
-
-    table = Table(show_header=header)
-    for name in found.columns:
-        table.add_column(name.replace("_", " "), overflow="fold")
-    for row in found.rows:
-        table.add_row(*map(escape, row))
+    names = (name.replace("_", " ") for name in found.columns)
+    table = table_of(names, found.rows, header=header)
     if table.row_count:
         Terminal().print(table)
     else:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import click
-from rich.markup import escape
-from rich.table import Table
 
 from app.api.events.set_aside import LONGEST_REASON, shown
 from app.cli.brokers import reached, settings_of_the_log
 from app.cli.failures import NOT_THERE
-from app.cli.output import Terminal, echo, print_json
+from app.cli.output import Terminal, echo, print_json, table_of
+from app.cli.remote import Json
 from app.cli.rows import Output, Rows, cell_text, output_options
 from app.cli.settings_apply import definitions_of
 from app.cli.words import TEXT
@@ -32,12 +31,6 @@ _COLUMNS = ("lago_id", "partition", "from", "to", "index", "code", "message", "s
 
 Place = tuple[int, int, int]
 """Partition, first and last offset."""
-
-
-class _Unknown(click.ClickException):
-    """Nothing is set aside under the name."""
-
-    exit_code = NOT_THERE
 
 
 class RangeType(click.ParamType):
@@ -70,12 +63,11 @@ def set_aside() -> None:
 @output_options()
 def list_set_aside(output: Output) -> None:
     """Print what is set aside and not lifted, in the order of the log."""
-    listed = _definitions(settings_of_the_log()).set_asides.listed()
-    told = [shown(one) for one in listed]
+    told = [shown(one) for one in _definitions(settings_of_the_log()).set_asides.listed()]
     output.show(
         lambda: told,
-        lambda: Rows(_COLUMNS, ([cell_text(one[name]) for name in _COLUMNS] for one in told)),
-        lambda: Terminal().print(_table(listed)) if listed else echo("Nothing is set aside."),
+        lambda: Rows(_COLUMNS, map(_row, told)),
+        lambda: _draw(told),
     )
 
 
@@ -167,13 +159,13 @@ async def _lift(settings: Settings, definitions: Definitions, one: SetAside) -> 
     return appended
 
 
-def _table(listed: list[SetAside]) -> Table:
-    table = Table(title="Set aside", title_justify="left")
-    for name in ("Id", "Partition", "From", "To", "Index", "Code", "Message"):
-        table.add_column(name, overflow="fold")
-    for one in listed:
-        told = shown(one)
-        index = "" if one.index is None else str(one.index)
-        numbers = (str(told["partition"]), str(told["from"]), str(told["to"]), index)
-        table.add_row(one.id, *numbers, one.code, escape(one.message))
-    return table
+def _row(one: Json) -> list[str]:
+    return [cell_text(one[name]) for name in _COLUMNS]
+
+
+def _draw(told: list[Json]) -> None:
+    if not told:
+        echo("Nothing is set aside.")
+        return
+    names = ("Id", "Partition", "From", "To", "Index", "Code", "Message")
+    Terminal().print(table_of(names, (_row(one)[: len(names)] for one in told), title="Set aside"))

@@ -7,13 +7,12 @@ from typing import Any
 
 import click
 from rich.console import Group
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from app.cli.names import Unknown, require_known
 from app.cli.objects import subscription_of
-from app.cli.output import Terminal, echo
+from app.cli.output import Terminal, echo, table_of
 from app.cli.remote import Json, Remote, remote, remote_options, segment
 from app.cli.rows import Output, Rows, output_options
 from app.cli.words import TEXT
@@ -128,23 +127,12 @@ def period_usage(period: Json, title: str) -> Group:
 
 def _table(period: Json) -> Table:
     columns = _PAST if "state" in period else _RUNNING
-    table = Table()
-    for name in ("Metric", "Filter or group"):
-        table.add_column(name, overflow="fold")
-    for name in columns:
-        # A figure is never cut short.
-        table.add_column(name, overflow="fold", justify="right")
-    for charge in period["charges_usage"]:
-        _add(table, columns, charge["billable_metric"]["code"], "", charge)
-        for part, figures in _parts(charge):
-            _add(table, columns, "", part, figures)
-    return table
-
-
-def _add(table: Table, columns: Columns, metric: str, part: str, figures: Json) -> None:
-    # What producers and users named is shown as it is, never read as markup.
-    cells = (metric, part, *(text(figures) for text in columns.values()))
-    table.add_row(*map(escape, cells))
+    rows = (
+        (metric, part, *(text(figures) for text in columns.values()))
+        for charge in period["charges_usage"]
+        for metric, part, figures in _parts(charge)
+    )
+    return table_of(("Metric", "Filter or group", *columns), rows, right=columns)
 
 
 def _published(figures: Json) -> str:
@@ -182,15 +170,17 @@ _PAST: Columns = {
 }
 
 
-def _parts(charge: Json) -> Iterator[tuple[str, Json]]:
+def _parts(charge: Json) -> Iterator[tuple[str, str, Json]]:
+    """Yield a charge under its metric, then each of its filters and groups with its name."""
+    yield charge["billable_metric"]["code"], "", charge
     if charge["grouped_usage"]:
         for group in charge["grouped_usage"]:
-            yield _pairs(group["grouped_by"]), group
+            yield "", _pairs(group["grouped_by"]), group
             for bucket in group["filters"]:
-                yield f"  {_bucket(bucket)}", bucket
+                yield "", f"  {_bucket(bucket)}", bucket
         return
     for bucket in charge["filters"]:
-        yield _bucket(bucket), bucket
+        yield "", _bucket(bucket), bucket
 
 
 def _bucket(bucket: Json) -> str:

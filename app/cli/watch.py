@@ -10,11 +10,10 @@ from typing import NoReturn
 import click
 from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from app.cli.output import Drawn, Terminal, echo
+from app.cli.output import Drawn, Terminal, echo, table_of
 from app.cli.remote import Json, Remote, operated, remote_options
 from app.cli.words import PACE_S, TEXT
 
@@ -102,51 +101,50 @@ def overview_tables(overview: Json) -> Group:
 
 def _partitions(partitions: Sequence[Json]) -> Table:
     right = ("Offset", "Lag", "Forwarded", "Events/s", "Log time")
-    table = _table("Partitions", "No", "State", "Worker", right=right)
-    for one in partitions:
-        table.add_row(
+    rows = (
+        (
             str(one["partition"]),
             one["state"],
-            escape(one["owner"] or "this one"),
+            one["owner"] or "this one",
             f"{one['offset']:,}",
             "-" if one["lag"] is None else f"{one['lag']:,}",
             "-" if one["lag"] is None else f"{one['rekeyed_lag']:,}",
             str(one["events_per_s"]),
             (one["append_time"] or "").partition("T")[2].rstrip("Z"),
         )
-    return table
+        for one in partitions
+    )
+    return table_of(("No", "State", "Worker", *right), rows, title="Partitions", right=right)
 
 
 def _closing(closing: Sequence[Json]) -> RenderableType:
     if not closing:
         return Text("Closing: every cut that is due is published.\n")
-    table = _table("What holds back closing", "No", "Cut", "Blocked by", right=("Waiting",))
-    for held in closing:
-        table.add_row(
-            str(held["partition"]),
-            held["cut"],
-            escape(held["blocked_by"]),
-            f"{held['waiting_s']} s",
-        )
-    return table
+    rows = (
+        (str(held["partition"]), held["cut"], held["blocked_by"], f"{held['waiting_s']} s")
+        for held in closing
+    )
+    names, title = ("No", "Cut", "Blocked by", "Waiting"), "What holds back closing"
+    return table_of(names, rows, title=title, right=("Waiting",))
 
 
 def _usage(usage: Sequence[Json], total: int) -> Table:
     named = len({(line["organization_id"], line["external_subscription_id"]) for line in usage})
     more = total > named
     title = f"Usage (first {named} of {total:,} subscriptions)" if more else "Usage"
-    table = _table(title, "Subscription", "Customer", "Metric", right=("Units", "Events"))
-    table.add_column("Period from")
-    for line in usage:
-        table.add_row(
-            escape(line["external_subscription_id"]),
-            escape(line["external_customer_id"]),
-            escape(_metric(line)),
+    rows = (
+        (
+            line["external_subscription_id"],
+            line["external_customer_id"],
+            _metric(line),
             "too many cells to add up here" if line["units"] is None else line["units"],
             "-" if line["events_count"] is None else f"{line['events_count']:,}",
             line["from"][:10],
         )
-    return table
+        for line in usage
+    )
+    names = ("Subscription", "Customer", "Metric", "Units", "Events", "Period from")
+    return table_of(names, rows, title=title, right=("Units", "Events"))
 
 
 def _metric(line: Json) -> str:
@@ -155,13 +153,3 @@ def _metric(line: Json) -> str:
     if line["implicit"]:
         return f"{code} (implicit)"
     return code if line["charge_code"] == code else f"{code}, charge {line['charge_code']}"
-
-
-def _table(title: str, *left: str, right: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for name in left:
-        table.add_column(name, overflow="fold")
-    for name in right:
-        # A figure is never cut short.
-        table.add_column(name, overflow="fold", justify="right")
-    return table

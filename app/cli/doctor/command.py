@@ -12,13 +12,12 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from app.cli.brokers import require_profile, settings_of_the_log
 from app.cli.doctor import brokers, environment, host, redis, worker
 from app.cli.doctor.finding import Finding, complete, exit_code
-from app.cli.output import Terminal, echo
+from app.cli.output import Terminal, echo, table_of
 from app.cli.remote import remote, remote_options
 from app.cli.rows import Output, Rows, output_options
 from app.settings import HOST, Settings
@@ -94,15 +93,11 @@ async def _findings(settings: Settings) -> list[Finding]:
 
 
 def _draw(findings: list[Finding]) -> None:
-    table = Table()
-    for name in ("Area", "Check", "", "Found", "What mends it"):
-        # The name of a setting is never cut short.
-        table.add_column(name, overflow="fold")
-    for finding in findings:
-        colour = _COLOURS[finding.outcome]
-        area, check, outcome, found, mend = map(escape, finding)
-        table.add_row(area, check, f"[{colour}]{outcome}[/]", found, mend)
-    Terminal().print(table)
+    rows = (
+        (area, check, Text(outcome, style=_COLOURS[outcome]), found, mend)
+        for area, check, outcome, found, mend in findings
+    )
+    Terminal().print(table_of(("Area", "Check", "", "Found", "What mends it"), rows))
     echo(_summary(findings))
 
 
