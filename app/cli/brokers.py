@@ -9,8 +9,9 @@ from contextlib import contextmanager
 
 import click
 
+from app.cli.exits import NoVerdict
 from app.cli.failures import told_plainly
-from app.cli.remote import NobodyAnswers, local_settings
+from app.cli.remote import local_settings
 from app.kafka.names import KafkaError
 from app.settings import HOST, Settings
 from app.tokens import NotLetIn
@@ -64,7 +65,7 @@ def reached(settings: Settings) -> Iterator[None]:
         raise click.ClickException(f"{error}.") from error
     except KafkaError as error:
         servers = ",".join(settings.kafka_bootstrap_servers)
-        raise NobodyAnswers(
+        raise NoVerdict(
             f"Kafka at {servers} does not answer ({error}). Is `meter up` running? "
             f"Another address: {of_the_address(settings)}."
         ) from error

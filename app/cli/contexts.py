@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from app.cli.api_keys import key_of_file
-from app.cli.failures import NOT_THERE
+from app.cli.exits import NotThere
 
 OPTION: Final = f"{__name__}.option"
 """Under this name a command keeps what `--context` or METER_CONTEXT says."""
@@ -44,9 +44,7 @@ class Contexts(NamedTuple):
             return self.known[name]
         near = get_close_matches(name, self.known, n=1)
         more = f" Did you mean {near[0]!r}?" if near else " `meter context add` makes one."
-        error = click.ClickException(f"There is no context {name!r} in {config_file()}.{more}")
-        error.exit_code = NOT_THERE
-        raise error
+        raise NotThere(f"There is no context {name!r} in {config_file()}.{more}")
 
 
 def config_file() -> Path:

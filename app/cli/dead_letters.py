@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import click
 
+from app.cli.outcomes import WELL, exit_code
 from app.cli.output import Terminal, echo, table_of
 from app.cli.remote import Json, Remote, RequestRefused, operated, remote_options
 from app.cli.rows import Output, Rows, cell_text, output_options
@@ -22,7 +23,6 @@ Place = tuple[int, int]
 
 _PATH: Final = "/api/page/dead_letters"
 _MOST_PLACES: Final = 1_000
-_WELL: Final = frozenset(("counted", "duplicate"))
 _UNKNOWN: Final = "sent"
 
 
@@ -153,8 +153,7 @@ def replay(
     output.show(found.as_json, lambda: Rows(_OUTCOME, map(_row, found.outcomes())), found.draw)
     if output.form not in ("table", "json"):
         echo(found.told(), err=True)
-    others = found.sums.keys() - _WELL
-    sys.exit(1 if others - {_UNKNOWN} else 3 if others else 0)
+    sys.exit(exit_code(found.sums, _UNKNOWN))
 
 
 _OUTCOME: Final = ("place", "outcome", "details", "transaction_id")
@@ -213,7 +212,7 @@ class _Replay:
 
     def draw(self) -> None:
         """Replay; print those that do not count, and the sum."""
-        rows = (_row(one) for one in self.outcomes() if one["outcome"] not in _WELL)
+        rows = (_row(one) for one in self.outcomes() if one["outcome"] not in WELL)
         table = table_of(("Place", "Outcome", "Details", "Event"), rows)
         if table.row_count:
             Terminal().print(table)

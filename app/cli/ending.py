@@ -11,8 +11,8 @@ from typing import IO, Any, Final
 
 import click
 
-_NOT_WRITTEN: Final = 3
-"""Exit code, as `app.cli.failures.NO_VERDICT`, which takes long to load."""
+from app.cli.exits import NO_VERDICT
+
 _INTERRUPTED: Final = 130
 """Exit code after Ctrl-C, as shells have it."""
 _NOBODY_READS: Final = 141
@@ -42,7 +42,7 @@ def told_at_the_end() -> Iterator[None]:
         if error.errno == errno.EPIPE:
             raise click.exceptions.Exit(_NOBODY_READS) from error
         _tell(f"{place}: {error.strerror}" if place else str(error))
-        raise click.exceptions.Exit(_NOT_WRITTEN) from error
+        raise click.exceptions.Exit(NO_VERDICT) from error
 
 
 def _tell_of_interrupt() -> None:

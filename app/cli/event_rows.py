@@ -16,6 +16,8 @@ from typing import IO, Any, Final
 import click
 import msgspec
 
+from app.cli.exits import WrongUsage, not_installed
+
 Row = dict[str, Any]
 """Lago's fields of an event; `properties` is an object. Values are texts or exact numbers."""
 
@@ -37,12 +39,6 @@ _FIELDS: Final = (
 _PROPERTY: Final = "properties."
 
 
-class InvalidFile(click.ClickException):
-    """A line that holds no event; the message names it."""
-
-    exit_code = 2
-
-
 def mapping(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
     """Read `--map field=column,…`: which column a field is taken from."""
     found: dict[str, str] = {}
@@ -60,7 +56,7 @@ def read_rows(file: IO[bytes], name: str, columns: Mapping[str, str]) -> Iterato
     """Yield events with the number of their line, by the kind that the file's name says.
 
     Raises:
-        InvalidFile: a line holds none, or what reads the file is not installed.
+        WrongUsage: a line holds none, or what reads the file is not installed.
     """
     kind = Path(name).suffix.lower()
     if kind == ".csv":
@@ -78,9 +74,9 @@ def _of_json_lines(file: IO[bytes], columns: Mapping[str, str]) -> Iterator[tupl
         try:
             found = _decode(line)
         except (ValueError, RecursionError) as error:
-            raise InvalidFile(f"line {number}: {error}") from error
+            raise WrongUsage(f"line {number}: {error}") from error
         if not isinstance(found, dict):
-            raise InvalidFile(f"line {number} is no JSON object")
+            raise WrongUsage(f"line {number} is no JSON object")
         if "specversion" in found:
             found = {
                 ours: found[theirs] for theirs, ours in _OF_CLOUD_EVENTS.items() if theirs in found
@@ -105,10 +101,8 @@ def _of_parquet(file: IO[bytes], columns: Mapping[str, str]) -> Iterator[tuple[i
     try:
         from pyarrow import parquet
     except ImportError as error:
-        raise InvalidFile(
-            "A Parquet file needs pyarrow, which is not installed: "
-            "pip install 'meterstream[parquet]'"
-        ) from error
+        told = f"A Parquet file needs {not_installed('pyarrow', 'parquet')}"
+        raise WrongUsage(told) from error
     table = parquet.ParquetFile(file)
     _check(columns, table.schema_arrow.names)
     number = 0
@@ -129,9 +123,7 @@ def _plain(value: object) -> object:
 def _check(columns: Mapping[str, str], names: Iterable[str]) -> None:
     missing = sorted(set(columns.values()) - set(names))
     if missing:
-        raise InvalidFile(
-            f"The file has no column {', '.join(missing)}. It has {', '.join(names)}."
-        )
+        raise WrongUsage(f"The file has no column {', '.join(missing)}. It has {', '.join(names)}.")
 
 
 def _row(given: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
@@ -164,11 +156,11 @@ def named(number: int, row: Row) -> tuple[str, str]:
     """Return (external_subscription_id, transaction_id).
 
     Raises:
-        InvalidFile: one is missing.
+        WrongUsage: one is missing.
     """
     for field in ("external_subscription_id", "transaction_id"):
         if row.get(field) in (None, ""):
-            raise InvalidFile(f"line {number} has no {field}. Name its column: --map {field}=…")
+            raise WrongUsage(f"line {number} has no {field}. Name its column: --map {field}=…")
     return str(row["external_subscription_id"]), str(row["transaction_id"])
 
 

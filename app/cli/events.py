@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 import msgspec
 
-from app.cli.failures import NO_VERDICT, NOT_THERE
+from app.cli.exits import NO_VERDICT, NOT_THERE
 from app.cli.outcomes import verdicts
 from app.cli.output import echo, print_json
 from app.cli.remote import Json, Remote, remote, remote_options

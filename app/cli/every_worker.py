@@ -16,7 +16,7 @@ import click
 import msgspec
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from app.cli.failures import NO_VERDICT
+from app.cli.exits import NoVerdict
 from app.cli.output import Terminal, echo
 from app.cli.remote import Remote, nobody_answers, told_of, trusted
 
@@ -25,12 +25,6 @@ _READ_TIMEOUT_S = 300.0
 """A worker may read for long between two lines, but not for ever."""
 ASKED_FOR_S = 120.0
 """For so long a worker that cannot answer yet is asked again: it takes partitions over, mostly."""
-
-
-class Unproved(click.ClickException):
-    """A worker did not answer, or not to the end."""
-
-    exit_code = NO_VERDICT
 
 
 @dataclass(frozen=True)
@@ -75,7 +69,7 @@ class EveryWorker:
     async def ask(self, wanted: list[Access], *, of_all: bool = True) -> None:
         """Ask one worker of each organization who the others are, and those.
 
-        `of_all`: every partition has to be reported on. Raises `Unproved`.
+        `of_all`: every partition has to be reported on. Raises `NoVerdict`.
         """
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         console = Terminal(stderr=True)
@@ -116,22 +110,22 @@ class EveryWorker:
                     done = first.owner is not None
                     continue
                 if b'"error"' in line[:10]:
-                    raise Unproved(f"{access.url}: {msgspec.json.decode(line, type=_First).error}")
+                    raise NoVerdict(f"{access.url}: {msgspec.json.decode(line, type=_First).error}")
                 done = self._take(access, line)
                 advance(access.url, line)
         if first is None or not done:
-            raise Unproved(f"{access.url} stopped before it was done")
+            raise NoVerdict(f"{access.url} stopped before it was done")
         return first
 
     async def _lines(self, access: Access) -> AsyncGenerator[bytes]:
-        """Yield the lines of one worker's answer. Raises `Unproved`."""
+        """Yield the lines of one worker's answer. Raises `NoVerdict`."""
         asked = await asyncio.to_thread(_Asked, access)
         try:
             answer = await self._begun(asked, access)
             while (line := await asyncio.to_thread(answer.readline)).endswith(b"\n"):
                 yield line[:-1]
         except (HTTPException, OSError) as error:
-            raise Unproved(f"{access.url} stopped answering: {error or 'timeout'}") from error
+            raise NoVerdict(f"{access.url} stopped answering: {error or 'timeout'}") from error
         finally:
             asked.close()
 
@@ -154,7 +148,7 @@ class EveryWorker:
                     message += f", and nothing else for {ASKED_FOR_S:g} s"
                 # What is wrong with the request itself is found out.
                 refused = answer.status in (403, 404, 422)
-                raise click.ClickException(message) if refused else Unproved(message)
+                raise click.ClickException(message) if refused else NoVerdict(message)
             if not is_told:
                 why = await asyncio.to_thread(_why_not_yet, access)
                 waits = f"waiting for it, up to {ASKED_FOR_S:g} s"
@@ -180,7 +174,7 @@ def _why_not_yet(access: Access) -> str:
 
 
 class _Asked:
-    """A connection to one worker, used from threads. Raises `Unproved` if nobody answers."""
+    """A connection to one worker, used from threads. Raises `NoVerdict` if nobody answers."""
 
     def __init__(self, access: Access) -> None:
         scheme, server, *_ = urlsplit(access.url)
@@ -197,7 +191,7 @@ class _Asked:
         try:
             self._connection.connect()
         except (OSError, HTTPException) as error:
-            raise Unproved(nobody_answers(access.url, error)) from error
+            raise NoVerdict(nobody_answers(access.url, error)) from error
         self._socket: socket.socket = self._connection.sock
 
     def post(self, path: str, body: bytes) -> HTTPResponse:
@@ -216,9 +210,9 @@ class _Asked:
 
 
 def _check_whole(reached: dict[str, _Reached]) -> None:
-    """Raise Unproved unless every partition was reported on, whoever owns it."""
+    """Raise NoVerdict unless every partition was reported on, whoever owns it."""
     reported = {number for each in reached.values() for number in each.partitions}
     missing = set(range(max(each.of_partitions for each in reached.values()))) - reported
     if missing:
         numbers = ", ".join(map(str, sorted(missing)))
-        raise Unproved(f"Partitions {numbers} were changing hands: try again")
+        raise NoVerdict(f"Partitions {numbers} were changing hands: try again")

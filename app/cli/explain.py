@@ -8,6 +8,7 @@ from typing import Final, get_args
 
 import click
 
+from app.cli.exits import DIFFERS
 from app.cli.failures import no_verdict
 from app.cli.names import require_known
 from app.cli.output import Terminal, echo, table_of
@@ -105,7 +106,7 @@ def explain(
     )
     if not answer["explanation"]["equal"]:
         echo("The live figures differ from those of the events.", err=True)
-        sys.exit(1)
+        sys.exit(DIFFERS)
 
 
 _MOST: Final = 1_000

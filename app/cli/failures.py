@@ -9,23 +9,9 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
+from app.cli.exits import DIFFERS, NO_VERDICT, WrongUsage
 from app.errors import SettingRefused, StackError, TopicRefused
 from app.settings import Settings, environment_names
-
-WRONG_USAGE = 2
-"""Exit code: what is asked for, or a setting, is none."""
-DIFFERS = 1
-"""Exit code: something differs, was refused or is missing."""
-NO_VERDICT = 3
-"""Exit code: it could not be found out. Nobody answers, or there is no verdict."""
-NOT_THERE = 4
-"""Exit code: nothing has that name."""
-
-
-class WrongSetting(click.ClickException):
-    """A variable holds something else than it should, or names a file that is of no use."""
-
-    exit_code = WRONG_USAGE
 
 
 @contextmanager
@@ -37,11 +23,11 @@ def told_plainly() -> Iterator[None]:
     try:
         yield
     except SettingRefused as error:
-        raise WrongSetting(str(error)) from error
+        raise WrongUsage(str(error)) from error
     except (StackError, TopicRefused) as error:
         raise click.ClickException(str(error)) from error
     except ValidationError as error:
-        raise WrongSetting(_wrong_settings(error)) from error
+        raise WrongUsage(_wrong_settings(error)) from error
 
 
 @contextmanager
@@ -60,7 +46,7 @@ def load_settings(**values: Any) -> Settings:
     """Return the environment's settings; `values` of the command line come before it.
 
     Raises:
-        WrongSetting: a variable holds something else than it should.
+        WrongUsage: a variable holds something else than it should.
     """
     with told_plainly():
         return Settings(**values)

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 import click
 
 from app.cli.ending import told_at_the_end
+from app.cli.exits import WrongUsage, not_installed
 
 
 class _CommandPlace(NamedTuple):
@@ -77,12 +78,6 @@ _COMMANDS: Final = {
 _OURS: Final = frozenset({(__package__ or "").partition(".")[0], "agents", "tables"})
 
 
-class _NotInstalled(click.ClickException):
-    """What a command needs is not there."""
-
-    exit_code = 2
-
-
 class _Commands(click.Group):
     """A group that imports a command when it is asked for.
 
@@ -104,10 +99,8 @@ class _Commands(click.Group):
             missing = (error.name or "").partition(".")[0]
             if place.extra is None or missing in _OURS:
                 raise
-            raise _NotInstalled(
-                f"`meter {cmd_name}` needs {missing}, which is not installed: "
-                f"pip install 'meterstream[{place.extra}]'"
-            ) from error
+            told = f"`meter {cmd_name}` needs {not_installed(missing, place.extra)}"
+            raise WrongUsage(told) from error
         command: click.Command = getattr(module, place.attribute)
         return command
 

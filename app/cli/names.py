@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import click
-
-from app.cli.failures import NOT_THERE
+from app.cli.exits import NotThere
 from app.cli.objects import KINDS, STATUSES, did_you_mean
 from app.cli.remote import Asked, Remote, RequestRefused, segment
-
-
-class Unknown(click.ClickException):
-    """Nothing has the name."""
-
-    exit_code = NOT_THERE
 
 
 def require_known(
@@ -21,22 +13,22 @@ def require_known(
     metric: str | None = None,
     customer: str | None = None,
 ) -> None:
-    """Raise Unknown for a subscription without definition and events, or a name of nothing else.
+    """Raise NotThere for a subscription without definition and events, or a name of nothing else.
 
     To be asked where an answer is empty: what was deleted may still have usage.
     """
     if subscription is not None and not _is_known(worker, subscription):
         near = did_you_mean(worker, KINDS["subscriptions"], subscription)
-        raise Unknown(
+        raise NotThere(
             f"Subscription {subscription} is unknown: nobody defined it, and no event of it came."
             f"{near}"
         )
     if metric is not None and not _is_there(worker, "billable_metrics", metric):
         near = did_you_mean(worker, KINDS["metrics"], metric)
-        raise Unknown(f"There is no metric {metric}.{near}")
+        raise NotThere(f"There is no metric {metric}.{near}")
     if customer is not None and not _is_there(worker, "customers", customer):
         near = did_you_mean(worker, KINDS["customers"], customer)
-        raise Unknown(f"There is no customer {customer}.{near}")
+        raise NotThere(f"There is no customer {customer}.{near}")
 
 
 def _is_known(worker: Remote, subscription: str) -> bool:

@@ -9,10 +9,13 @@ from itertools import islice
 from typing import Final, NamedTuple, TypeVar
 
 from app.cli.event_rows import Row, as_sent, named
+from app.cli.exits import DIFFERS, NO_VERDICT
 from app.cli.remote import Json, Remote
 
 AT_ONCE: Final = 100
 COUNTED: Final = "counted"
+WELL: Final = frozenset((COUNTED, "duplicate"))
+"""Outcomes of events of which nobody has to hear."""
 Item = TypeVar("Item")
 
 
@@ -31,10 +34,6 @@ class SentOutcome(NamedTuple):
     """Why it does not count; for `differs` the fields."""
     place: str
     """partition:offset:index in the raw topic; empty when it is not there."""
-
-    def as_json(self) -> Json:
-        """Return it as a line of a report."""
-        return self._asdict()
 
 
 def batches(items: Iterable[Item]) -> Iterator[list[Item]]:
@@ -95,6 +94,14 @@ def _same(given: str, value: str | None) -> bool:
         return Decimal(given) == Decimal(text)
     except ArithmeticError:
         return given == text
+
+
+def exit_code(outcomes: Iterable[str], undecided: str) -> int:
+    """Return what a command ends with. `undecided`: the outcome of what is not known yet."""
+    others = set(outcomes) - WELL
+    if others - {undecided}:
+        return DIFFERS
+    return NO_VERDICT if others else 0
 
 
 def told(outcomes: Counter[tuple[str, str]]) -> str:

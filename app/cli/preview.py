@@ -12,7 +12,8 @@ from typing import Any
 import click
 import msgspec
 
-from app.cli.every_worker import Access, EveryWorker, Unproved
+from app.cli.every_worker import Access, EveryWorker
+from app.cli.exits import NoVerdict
 from app.cli.json_files import read_json
 from app.cli.output import echo, print_json
 from app.cli.remote import Json, Remote, RequestRefused, remote, remote_options, segment
@@ -118,7 +119,7 @@ def _is_change(value: object) -> bool:
 def previewed(worker: Remote, changes: list[Json], within: Range) -> Previewed:
     """Return what changes of metrics and plans would make, as all workers say it."""
     if worker.key is None:
-        raise Unproved("There is no API key to ask with: set --key or METER_API_KEYS")
+        raise NoVerdict("There is no API key to ask with: set --key or METER_API_KEYS")
     outcome = Previewed()
     body = {"changes": changes, **within.body()}
     workers = EveryWorker("/api/v1/preview", body, outcome.note, "Folding anew")

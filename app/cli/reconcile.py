@@ -10,6 +10,7 @@ from typing import IO
 import click
 
 from app.cli.event_rows import mapping, read_rows
+from app.cli.exits import DIFFERS, NO_VERDICT
 from app.cli.listed_events import listed_events
 from app.cli.outcomes import COUNTED, SentOutcome, batches, outcome_of, told, verdicts
 from app.cli.output import Terminal, echo, table_of
@@ -64,8 +65,8 @@ def reconcile(
         echo(_summary(found), err=True)
     if not found.listed:
         echo("FILE names no event: nothing was compared.", err=True)
-        sys.exit(3)
-    sys.exit(1 if found.differing else 0)
+        sys.exit(NO_VERDICT)
+    sys.exit(DIFFERS if found.differing else 0)
 
 
 class _Reconciled:
@@ -98,7 +99,7 @@ class _Reconciled:
                 {"day": day, "code": code, **dict(sorted(counts.items()))}
                 for (day, code), counts in sorted(self.days.items())
             ],
-            "differing": [outcome.as_json() for outcome in self.differing],
+            "differing": [outcome._asdict() for outcome in self.differing],
         }
 
 

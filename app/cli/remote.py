@@ -21,7 +21,8 @@ import msgspec
 
 from app.cli import contexts
 from app.cli.api_keys import KEY, checked_key, key_of_file
-from app.cli.failures import NO_VERDICT, NOT_THERE, WrongSetting, load_settings
+from app.cli.exits import NO_VERDICT, NOT_THERE, NoVerdict, WrongUsage
+from app.cli.failures import load_settings
 from app.cli.output import echo
 from app.cli.words import TEXT
 from app.credentials import FileRefused, trusting_too
@@ -35,12 +36,6 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 TIMEOUT_S = 30.0
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
-
-
-class NobodyAnswers(click.ClickException):
-    """No worker could be asked."""
-
-    exit_code = NO_VERDICT
 
 
 class RequestRefused(click.ClickException):
@@ -143,7 +138,7 @@ class Remote:
     def lines(self, path: str, body: Json, **headers: str) -> Iterator[Json]:
         """Yield the JSON lines of an answer as they come, without the first. Raises as `get` does.
 
-        An answer that breaks off, or says why it ends, raises `NobodyAnswers`.
+        An answer that breaks off, or says why it ends, raises `NoVerdict`.
         """
         request = self._sending("POST", path, body, headers)
         with self._opened(request) as answer:
@@ -152,14 +147,14 @@ class Remote:
                 for number, text in enumerate(answer):
                     line: Json = _decode(text)
                     if "error" in line:
-                        raise NobodyAnswers(f"{self.url} stopped: {line['error']}")
+                        raise NoVerdict(f"{self.url} stopped: {line['error']}")
                     done = done or line.get("done") is True
                     if number:
                         yield line
             except (HTTPException, OSError, ValueError) as error:
-                raise NobodyAnswers(f"{self.url} stopped answering ({error})") from error
+                raise NoVerdict(f"{self.url} stopped answering ({error})") from error
             if not done:
-                raise NobodyAnswers(f"{self.url} stopped before it was done")
+                raise NoVerdict(f"{self.url} stopped before it was done")
 
     def _ask(self, request: Request) -> Json:
         return self._decoded(self._read(request)[0])
@@ -169,7 +164,7 @@ class Remote:
             # As decimals, so that a figure is printed as the worker spelled it.
             found: Json = _decode(content)
         except ValueError as error:
-            raise NobodyAnswers(nobody_answers(self.url, error)) from error
+            raise NoVerdict(nobody_answers(self.url, error)) from error
         return found
 
     def _read(self, request: Request) -> Answer:
@@ -177,7 +172,7 @@ class Remote:
             try:
                 return answer.read(), answer.headers
             except (HTTPException, OSError) as error:
-                raise NobodyAnswers(nobody_answers(self.url, error)) from error
+                raise NoVerdict(nobody_answers(self.url, error)) from error
 
     def _opened(self, request: Request) -> HTTPResponse:
         if self.key is not None:
@@ -192,7 +187,7 @@ class Remote:
                 raise self._refused(error) from error
         except (URLError, HTTPException, OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
-            raise NobodyAnswers(nobody_answers(self.url, reason)) from error
+            raise NoVerdict(nobody_answers(self.url, reason)) from error
 
     def _refused(self, error: HTTPError) -> RequestRefused:
         if error.code == 401:
@@ -358,7 +353,7 @@ def trusted() -> SSLContext | None:
         # A proxy in front of the workers may have a certificate of the world's.
         return trusting_too(_AUTHORITY.removesuffix("_CA_FILE"), Path(file))
     except FileRefused as error:
-        raise WrongSetting(str(error)) from error
+        raise WrongUsage(str(error)) from error
 
 
 def _worker_url(settings: Settings) -> str:

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar, get_args
 import click
 import msgspec
 
+from app.cli.exits import WrongUsage, not_installed
 from app.cli.output import Terminal, echo, lines_to, print_json, table_of
 
 Form = Literal["table", "tsv", "csv", "json", "jsonl", "parquet"]
@@ -192,20 +193,13 @@ def _write_lines(found: Rows) -> None:
         write(msgspec.json.encode(dict(zip(found.columns, row, strict=True))) + b"\n")
 
 
-class NoParquet(click.ClickException):
-    """The extra that writes Parquet is not there."""
-
-    exit_code = 2
-
-
 def _arrow() -> Any:
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise NoParquet(
-            "-o parquet needs pyarrow, which is not installed: pip install 'meterstream[parquet]'"
-        ) from error
+        told = f"-o parquet needs {not_installed('pyarrow', 'parquet')}"
+        raise WrongUsage(told) from error
     return pyarrow
 
 

@@ -15,7 +15,17 @@ import msgspec
 
 from app.cli.ending import named_in_failures
 from app.cli.event_rows import Row, as_sent, mapping, named, read_rows
-from app.cli.outcomes import COUNTED, SentOutcome, batches, outcome_of, told, verdicts
+from app.cli.exits import not_installed
+from app.cli.outcomes import (
+    COUNTED,
+    WELL,
+    SentOutcome,
+    batches,
+    exit_code,
+    outcome_of,
+    told,
+    verdicts,
+)
 from app.cli.output import echo, print_json
 from app.cli.remote import Json, Remote, RequestRefused, remote, remote_options
 from app.cli.words import TEXT, WAIT_S
@@ -25,7 +35,6 @@ _TAKEN: Final = "value_already_exist"
 _BUSY: Final = (429, 503)
 _TRIES: Final = 8
 _WAITING: Final = "waiting"
-_WELL: Final = frozenset((COUNTED, "duplicate"))
 
 
 @click.command()
@@ -81,14 +90,14 @@ def send(
             sent += len(batch)
             for outcome in _sent(worker, post, batch, wait_s):
                 counts[outcome.outcome, outcome.reason] += 1
-                if report is not None and outcome.outcome not in _WELL:
+                if report is not None and outcome.outcome not in WELL:
                     with named_in_failures(report):
-                        report.write(msgspec.json.encode(outcome.as_json()) + b"\n")
+                        report.write(msgspec.json.encode(outcome._asdict()) + b"\n")
     if as_json:
         print_json({"sent": sent, "outcomes": _nested(counts)})
     else:
         echo(f"{sent:,} sent: {told(counts)}")
-    sys.exit(_exit_code({outcome for outcome, _ in counts}))
+    sys.exit(exit_code((outcome for outcome, _ in counts), _WAITING))
 
 
 Post = Callable[[list[Row]], Json]
@@ -104,7 +113,7 @@ def _posting(worker: Remote, *, to_kafka: bool) -> Iterator[Post]:
         from app.cli.send_kafka import direct
     except ModuleNotFoundError as error:
         raise click.UsageError(
-            f"--kafka needs {error.name}, which is not installed: pip install 'meterstream[worker]'"
+            f"--kafka needs {not_installed(str(error.name), 'worker')}"
         ) from error
     organization_id = str(worker.get("/api/v1/organizations")["organization"]["lago_id"])
     with direct(organization_id) as log:
@@ -115,12 +124,6 @@ def _posting(worker: Remote, *, to_kafka: bool) -> Iterator[Post]:
             return {}
 
         yield append
-
-
-def _exit_code(outcomes: set[str]) -> int:
-    if outcomes - _WELL - {_WAITING}:
-        return 1
-    return 3 if _WAITING in outcomes else 0
 
 
 def _nested(counts: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:

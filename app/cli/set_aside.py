@@ -8,7 +8,7 @@ import click
 
 from app.api.events.set_aside import LONGEST_REASON, shown
 from app.cli.brokers import reached, settings_of_the_log
-from app.cli.failures import NOT_THERE
+from app.cli.exits import NotThere
 from app.cli.output import Terminal, echo, print_json, table_of
 from app.cli.remote import Json
 from app.cli.rows import Output, Rows, cell_text, output_options
@@ -111,11 +111,7 @@ def lift(identity: str, as_json: bool) -> None:
     listed = definitions.set_asides.listed()
     one = next((each for each in listed if each.id == identity), None)
     if one is None:
-        unknown = click.ClickException(
-            f"Nothing is set aside as {identity}: `meter set-aside list`."
-        )
-        unknown.exit_code = NOT_THERE
-        raise unknown
+        raise NotThere(f"Nothing is set aside as {identity}: `meter set-aside list`.")
     with reached(settings):
         appended = asyncio.run(_lift(settings, definitions, one))
     if as_json:

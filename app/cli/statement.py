@@ -17,7 +17,7 @@ from app.billing_periods.instants import parse_iso8601_ms
 from app.billing_periods.timezones import tzdata_version
 from app.cli.ending import named_in_failures
 from app.cli.event_lines import EventsFile, InvalidEventsFile
-from app.cli.failures import DIFFERS, NO_VERDICT, NOT_THERE
+from app.cli.exits import DIFFERS, NotThere, NoVerdict, not_installed
 from app.cli.output import echo
 from app.cli.words import TEXT
 from app.definitions.files import InvalidDefinitionsFile, read_definitions
@@ -33,12 +33,6 @@ from app.offline.stated import (
     compared,
 )
 from app.offline.stated_events import events_csv
-
-
-class _CannotTell(click.ClickException):
-    """Nothing was compared."""
-
-    exit_code = NO_VERDICT
 
 
 class _Statement(click.Group):
@@ -85,15 +79,12 @@ def make(
         from app.cli.statement_logs import made
     except ModuleNotFoundError as error:
         raise click.UsageError(
-            f"`meter statement` reads Kafka with {error.name}, which is not installed: "
-            "pip install 'meterstream[worker]'"
+            f"`meter statement` reads Kafka with {not_installed(str(error.name), 'worker')}"
         ) from error
     try:
         content = made(organization, subscription, metric, period, charge)
     except NoStatement as error:
-        told = click.ClickException(str(error))
-        told.exit_code = NOT_THERE
-        raise told from error
+        raise NotThere(str(error)) from error
     with named_in_failures(output):
         output.write(content)
     echo(f"{output.name}: {len(content):,} bytes, SHA-256 {sha256(content).hexdigest()}", err=True)
@@ -124,7 +115,7 @@ def check(file: IO[bytes]) -> None:
     if verdict.differences or changed:
         sys.exit(DIFFERS)
     if not verdict.records:
-        raise _CannotTell("It holds no record: nothing was compared.")
+        raise NoVerdict("It holds no record: nothing was compared.")
     _tell(stated, verdict)
 
 
@@ -134,14 +125,14 @@ def _contents(file: IO[bytes]) -> dict[str, bytes]:
             named = archive.namelist()
             contents = {name: archive.read(name) for name in named}
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        raise _CannotTell(f"{file.name} is no statement: {error}") from error
+        raise NoVerdict(f"{file.name} is no statement: {error}") from error
     missing = sorted({*NAMES, SUMS} - contents.keys())
     if missing:
-        raise _CannotTell(f"{file.name} is no statement: it lacks {', '.join(missing)}.")
+        raise NoVerdict(f"{file.name} is no statement: it lacks {', '.join(missing)}.")
     if len(named) != len(NAMES) + 1:
         # Whoever opens it would read what nothing here compares.
         more = sorted((Counter(named) - Counter((*NAMES, SUMS))).elements())
-        raise _CannotTell(f"{file.name} holds what no statement has: {', '.join(more)}.")
+        raise NoVerdict(f"{file.name} holds what no statement has: {', '.join(more)}.")
     return contents
 
 
@@ -161,9 +152,9 @@ def _stated(contents: dict[str, bytes]) -> dict[str, Any]:
         if not all(isinstance(cell["cell_id"], str) for cell in stated["cells"]) or not told:
             raise TypeError("cells")
     except (msgspec.MsgspecError, ValueError, LookupError, TypeError) as error:
-        raise _CannotTell(f"statement.json cannot be read: {error!r}") from error
+        raise NoVerdict(f"statement.json cannot be read: {error!r}") from error
     if not isinstance(number, int) or number > FORMAT:
-        raise _CannotTell(f"It has format {number}, and this version knows {FORMAT}: upgrade.")
+        raise NoVerdict(f"It has format {number}, and this version knows {FORMAT}: upgrade.")
     return stated
 
 
@@ -172,7 +163,7 @@ def _verdict(
 ) -> StatementVerdict:
     cut_ms = parse_iso8601_ms(str(stated.get("cut", "")))
     if cut_ms is None:
-        raise _CannotTell("statement.json names no cut.")
+        raise NoVerdict("statement.json names no cut.")
     events = io.BytesIO(contents["events.jsonl"])
     values = contents["records.jsonl"].splitlines()
     try:
@@ -190,7 +181,7 @@ def _verdict(
             return found._replace(differences=(*found.differences, more))
         return found
     except (InvalidDefinitionsFile, InvalidEventsFile, msgspec.MsgspecError, LookupError) as error:
-        raise _CannotTell(f"Its logs or records cannot be read: {error}") from error
+        raise NoVerdict(f"Its logs or records cannot be read: {error}") from error
 
 
 _PROVED: Final = (

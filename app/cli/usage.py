@@ -10,7 +10,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from app.cli.names import Unknown, require_known
+from app.cli.exits import NotThere
+from app.cli.names import require_known
 from app.cli.objects import subscription_of
 from app.cli.output import Terminal, echo, table_of
 from app.cli.remote import Json, Remote, remote, remote_options, segment
@@ -87,7 +88,7 @@ def _require_running(defined: Json | None, customer: str) -> None:
     if defined is None:
         return
     if defined["external_customer_id"] != customer:
-        raise Unknown(
+        raise NotThere(
             f"{defined['external_id']} is a subscription of {defined['external_customer_id']}, "
             f"not of {customer}."
         )

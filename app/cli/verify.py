@@ -12,8 +12,9 @@ from typing import Any
 import click
 import msgspec
 
-from app.cli.every_worker import Access, EveryWorker, Unproved
-from app.cli.failures import DIFFERS, NO_VERDICT, no_verdict
+from app.cli.every_worker import Access, EveryWorker
+from app.cli.exits import DIFFERS, NO_VERDICT, NoVerdict
+from app.cli.failures import no_verdict
 from app.cli.names import require_known
 from app.cli.output import echo, print_json
 from app.cli.remote import key_of_settings, local_settings, remote, remote_options
@@ -123,7 +124,7 @@ def _accesses(url: str | None, key: str | None) -> list[Access]:
     for known in sorted(local_settings().api_keys, key=lambda known: known.access != "write"):
         by_organization.setdefault(known.organization_id, known)
     if not by_organization:
-        raise Unproved("There is no API key to ask with: set --key or METER_API_KEYS")
+        raise NoVerdict("There is no API key to ask with: set --key or METER_API_KEYS")
     return [Access(reached, key_of_settings(known)) for known in by_organization.values()]
 
 

@@ -5690,7 +5690,7 @@ BUGS = (
     Bug(
         "full-disk-taken-for-a-difference",
         "app/cli/ending.py",
-        "Exit(_NOT_WRITTEN)",
+        "Exit(NO_VERDICT)",
         "Exit(1)",
         "tests/app/cli/test_ending.py::test_a_full_disk_is_one_line",
     ),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple
 
+from app.cli.exits import DIFFERS, NO_VERDICT
+
 Outcome = Literal["ok", "warn", "fail", "unknown"]
 """unknown: it could not be asked."""
 
@@ -52,12 +54,9 @@ def complete(findings: Iterable[Finding], checks: Iterable[Check]) -> list[Findi
     return sorted(found, key=lambda finding: areas.index(finding.area))
 
 
-DONE, FAILED, NOT_FOUND_OUT = 0, 1, 3
-
-
 def exit_code(findings: Iterable[Finding]) -> int:
     """Return 1 if anything fails, 3 if something could not be asked, else 0."""
     outcomes = {finding.outcome for finding in findings}
     if "fail" in outcomes:
-        return FAILED
-    return NOT_FOUND_OUT if "unknown" in outcomes else DONE
+        return DIFFERS
+    return NO_VERDICT if "unknown" in outcomes else 0

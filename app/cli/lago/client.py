@@ -9,15 +9,14 @@ from email.message import Message
 from http.client import HTTPException
 from typing import IO, Any, Final, TypeVar
 from urllib.error import HTTPError, URLError
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import click
 import msgspec
 
-from app.cli.failures import NO_VERDICT
-from app.cli.output import echo
-from app.cli.remote import Json, NobodyAnswers, Remote, RequestRefused
+from app.cli.exits import NoVerdict
+from app.cli.remote import Json, Remote, RequestRefused
 
 PER_PAGE: Final = 100
 TIMEOUT_S: Final = 60.0
@@ -33,13 +32,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 Query = Mapping[str, str | int | None]
 
 
-class LagoFailed(click.ClickException):
-    """Lago could not be read."""
-
-    exit_code = NO_VERDICT
-
-
-class LagoRefused(LagoFailed):
+class LagoRefused(NoVerdict):
     """Lago answered with an error; `status` is HTTP's."""
 
     def __init__(self, message: str, status: int) -> None:
@@ -73,7 +66,7 @@ class Lago:
 
         Raises:
             LagoRefused: Lago says no.
-            LagoFailed: nobody answers, or no JSON.
+            NoVerdict: nobody answers, or no JSON.
         """
         given = [(name, value) for name, value in (query or {}).items() if value is not None]
         address = f"{self.url}/api/v1{path}" + (f"?{urlencode(given)}" if given else "")
@@ -93,7 +86,7 @@ class Lago:
                 failures += 1
                 if failures >= _TRIES:
                     reason = getattr(error, "reason", error)
-                    raise LagoFailed(f"Lago does not answer at {address} ({reason}).") from error
+                    raise NoVerdict(f"Lago does not answer at {address} ({reason}).") from error
                 wait_s = _backoff_s(failures)
             time.sleep(wait_s)
 
@@ -104,13 +97,13 @@ class Lago:
         again until each says the same count, and they hold as many objects.
 
         Raises:
-            LagoFailed: also if the list never holds still.
+            NoVerdict: also if the list never holds still.
         """
         for _ in range(_READINGS):
             found, totals = self._pages(path, name, query or {})
             if totals in ({None}, {len(found)}):
                 return list(found.values())
-        raise LagoFailed(f"{path}: the list changes while it is read. Try again in a quiet hour.")
+        raise NoVerdict(f"{path}: the list changes while it is read. Try again in a quiet hour.")
 
     def _pages(self, path: str, name: str, query: Query) -> tuple[dict[str, Json], set[int | None]]:
         """Return objects by id, and what the pages say is their count; None: one says nothing."""
@@ -121,7 +114,7 @@ class Lago:
             answer = self.get(path, {**query, "page": page, "per_page": PER_PAGE})
             items = answer.get(name)
             if not isinstance(items, list):
-                raise LagoFailed(f"{self.url}/api/v1{path} answers without {name!r}.")
+                raise NoVerdict(f"{self.url}/api/v1{path} answers without {name!r}.")
             found.update({_id(item): item for item in items})
             meta = answer.get("meta") or {}
             totals.add(meta.get("total_count"))
@@ -131,7 +124,7 @@ class Lago:
             if following is None:
                 break
             if following <= page:
-                raise LagoFailed(f"{path}: page {page} is followed by page {following}.")
+                raise NoVerdict(f"{path}: page {page} is followed by page {following}.")
             page = following
         return found, totals
 
@@ -143,9 +136,9 @@ class Lago:
         try:
             found = _decode(content)
         except ValueError as error:
-            raise LagoFailed(f"{address} answers no JSON: is it Lago's API?") from error
+            raise NoVerdict(f"{address} answers no JSON: is it Lago's API?") from error
         if not isinstance(found, dict):
-            raise LagoFailed(f"{address} answers no JSON object: is it Lago's API?")
+            raise NoVerdict(f"{address} answers no JSON object: is it Lago's API?")
         return found
 
     def _refused(self, error: HTTPError, address: str) -> LagoRefused:
@@ -208,12 +201,7 @@ class Here:
                     raise
                 headers = refused.answer[1] if refused.answer else Message()
                 time.sleep(_wait_s(headers, attempt))
-        raise NobodyAnswers(f"{self.worker.url} stays busy.")
-
-
-def segment(text: str) -> str:
-    """Return the text as one segment of a path."""
-    return quote(text, safe="")
+        raise NoVerdict(f"{self.worker.url} stays busy.")
 
 
 def lago_key_option(command: Command) -> Command:
@@ -225,11 +213,6 @@ def lago_key_option(command: Command) -> Command:
         type=click.Path(exists=True, dir_okay=False, allow_dash=True),
         help="File that holds Lago's API key; - is standard input.",
     )(command)
-
-
-def progress(text: str) -> None:
-    """Tell how far it is, where nobody's output goes."""
-    echo(text, err=True)
 
 
 def _id(item: Json) -> str:

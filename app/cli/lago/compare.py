@@ -15,8 +15,8 @@ import click
 import msgspec
 
 from app.cli.api_keys import key_of_file
-from app.cli.failures import DIFFERS, NO_VERDICT
-from app.cli.lago.client import Here, Lago, lago_key_option, progress
+from app.cli.exits import DIFFERS, NO_VERDICT
+from app.cli.lago.client import Here, Lago, lago_key_option
 from app.cli.lago.comparing import ComparedSubscription, Comparing
 from app.cli.lago.deviations import DEVIATIONS
 from app.cli.lago.telling import Accepted, is_known, objects, rows, words
@@ -106,7 +106,7 @@ def compare(
 def _outcomes(comparing: Comparing, theirs: list[Json]) -> Iterator[ComparedSubscription]:
     for number, subscription in enumerate(theirs, 1):
         if number % 100 == 0:
-            progress(f"{number:,} of {len(theirs):,} subscriptions")
+            echo(f"{number:,} of {len(theirs):,} subscriptions", err=True)
         yield comparing.outcome(subscription)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Final, Literal, NamedTuple
 
-from app.cli.lago.client import Here, Lago, LagoRefused, segment
+from app.cli.lago.client import Here, Lago, LagoRefused
 from app.cli.lago.deviations import Case, candidates
 from app.cli.lago.figures import (
     FigureDifference,
@@ -17,7 +17,7 @@ from app.cli.lago.figures import (
     period_of,
     share,
 )
-from app.cli.remote import Json, RequestRefused
+from app.cli.remote import Json, RequestRefused, segment
 
 LOOKS: Final = 5
 MOST_EVENTS: Final = 1_000

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from app.cli.lago import objects
-from app.cli.lago.client import Here, Lago, LagoRefused, segment
+from app.cli.lago.client import Here, Lago, LagoRefused
 from app.cli.lago.objects import Difference
 from app.cli.lago.taking import REFUSED, PlacedObject, Taking
 from app.cli.output import echo
-from app.cli.remote import Json
+from app.cli.remote import Json, segment
 from app.definitions.aggregation_types import NOT_FOR_SALE
 
 KINDS: Final = ("organization", "metrics", "customers", "plans", "subscriptions")

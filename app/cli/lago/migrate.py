@@ -9,8 +9,8 @@ import click
 import msgspec
 
 from app.cli.api_keys import key_of_file
-from app.cli.failures import DIFFERS
-from app.cli.lago.client import Here, Lago, lago_key_option, progress
+from app.cli.exits import DIFFERS
+from app.cli.lago.client import Here, Lago, lago_key_option
 from app.cli.lago.copying import KINDS, STEPS, Copying
 from app.cli.lago.taking import Ids, Taking, Wishes
 from app.cli.output import echo
@@ -70,7 +70,7 @@ def migrate(
     copying = Copying(Lago(lago_url, key_of_file(lago_key_file)), here, taking, with_terminated)
     try:
         for kind in only:
-            progress(f"reading {kind}")
+            echo(f"reading {kind}", err=True)
             STEPS[kind](copying)
         if only == KINDS:
             copying.others()

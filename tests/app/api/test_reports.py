@@ -10,7 +10,7 @@ import pytest
 from aiohttp import ClientError
 from click.testing import CliRunner
 
-from app.cli.failures import NO_VERDICT
+from app.cli.exits import NO_VERDICT
 from app.cli.verify import verify
 from app.meter.errors import TimeBudgetExceeded, TooManyScans, Unavailable
 from app.meter.evidence import VerifyReport

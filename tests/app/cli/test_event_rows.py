@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from app.cli.event_rows import InvalidFile, as_sent, mapping, named, read_rows
+from app.cli.event_rows import as_sent, mapping, named, read_rows
+from app.cli.exits import WrongUsage
 from app.cli.send import send
 
 EVENT = {
@@ -57,7 +58,7 @@ def test_csv_by_columns(header: bytes) -> None:
         header + b"id,external_subscription_id,code,ts,size,other\nt1,s,storage,1767225600,1.10,\n"
     )
     assert rows(text, "a.CSV", COLUMNS) == [(2, EVENT)]
-    with pytest.raises(InvalidFile, match="has no column size"):
+    with pytest.raises(WrongUsage, match="has no column size"):
         rows(b"id,ts\n", "a.csv", COLUMNS)
 
 
@@ -97,7 +98,7 @@ def test_what_is_no_event_is_named(line: bytes, told: str) -> None:
     def names() -> list[tuple[str, str]]:
         return [named(number, row) for number, row in rows(line, "x")]
 
-    with pytest.raises(InvalidFile, match=told):
+    with pytest.raises(WrongUsage, match=told):
         names()
 
 

@@ -13,7 +13,8 @@ import pytest
 from click import ClickException
 
 from app.cli import every_worker
-from app.cli.every_worker import Access, EveryWorker, Unproved
+from app.cli.every_worker import Access, EveryWorker
+from app.cli.exits import NoVerdict
 
 FIRST = b'{"peers":[]}\n'
 LINE = b'{"records_read":1,"records_total":1,"partitions":[0],"of_partitions":1}\n'
@@ -108,7 +109,7 @@ def test_who_never_can_is_not_waited_for_without_end(
     said = "answered 503: temporarily_unavailable" + (", and nothing" if patience_s < 2 else "$")
     with (
         answering(not_yet=1_000, again_s=again_s) as url,
-        pytest.raises(Unproved, match=said),
+        pytest.raises(NoVerdict, match=said),
     ):
         asked(url)
 
@@ -126,7 +127,7 @@ def test_who_never_can_is_not_waited_for_without_end(
 def test_an_answer_that_is_not_whole_proves_nothing(
     parts: tuple[bytes, ...], status: int, whole: bool, said: str
 ) -> None:
-    with answering(*parts, status=status, whole=whole) as url, pytest.raises(Unproved, match=said):
+    with answering(*parts, status=status, whole=whole) as url, pytest.raises(NoVerdict, match=said):
         asked(url)
 
 
@@ -139,7 +140,7 @@ def test_a_request_that_is_wrong_is_told_field_by_field() -> None:
 
 
 def test_who_is_not_there_is_told_at_once() -> None:
-    with pytest.raises(Unproved, match="No worker answers"):
+    with pytest.raises(NoVerdict, match="No worker answers"):
         asked("http://127.0.0.1:9")
 
 
@@ -151,6 +152,6 @@ def test_nobody_waits_for_a_silent_worker_once_another_has_failed() -> None:
         answering(FIRST, PAUSE, b'{"error":"no Redis"}\n') as failing,
         answering(f'{{"peers":["{silent}","{failing}"]}}\n'.encode(), LINE, LINE) as url,
     ):
-        with pytest.raises(Unproved, match="no Redis"):
+        with pytest.raises(NoVerdict, match="no Redis"):
             asked(url)
         assert time.monotonic() - began < 10

@@ -12,7 +12,8 @@ import pytest
 import trustme
 from click.testing import CliRunner
 
-from app.cli.every_worker import Access, EveryWorker, Unproved
+from app.cli.every_worker import Access, EveryWorker
+from app.cli.exits import NoVerdict
 from app.cli.main import cli
 from app.settings import HOST
 
@@ -96,7 +97,7 @@ async def test_who_asks_every_worker_trusts_it_as_well(
     url: str, ca_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asking = EveryWorker("/verify", {}, lambda *_: True, "asking")
-    with pytest.raises(Unproved, match="METER_PEER_CA_FILE"):
+    with pytest.raises(NoVerdict, match="METER_PEER_CA_FILE"):
         await asking.ask([Access(url, "key")])
     monkeypatch.setenv("METER_PEER_CA_FILE", str(ca_file))
     await asking.ask([Access(url, "key")])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from app.cli.failures import WRONG_USAGE
+from app.cli.exits import WRONG_USAGE
 from app.cli.main import cli
 from app.local_servers.kafka import LocalKafka
 from app.local_servers.ports import free_ports

@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from app.bounds.collecting import Collecting
-from app.cli.failures import WRONG_USAGE
+from app.cli.exits import WRONG_USAGE
 from app.cli.main import cli
 from app.definitions import commands
 from app.kafka.lenient_fetch import FetchingEnded
