@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from operator import attrgetter
-from typing import IO, NamedTuple, Protocol, Self
+from typing import IO, NamedTuple, Self
 
 import msgspec
 
@@ -16,40 +17,10 @@ IN_MEMORY = 50_000
 """Events kept in memory before they are written to the file."""
 
 
-class ArrivalLog(Protocol):
-    """Every event that was taken, kept for refolds."""
+class ArrivalLog:
+    """Every event that was taken, kept for refolds; used by `with` where there may be many.
 
-    def take(self, arrivals: Sequence[Arrival]) -> None:
-        """Keep more arrivals, in order of position."""
-
-    def of(self, name: SubscriptionKey) -> Iterable[Sequence[Arrival]]:
-        """Return the arrivals of an external subscription, in the order they were taken."""
-
-    def at(self, name: SubscriptionKey, position: Position) -> Arrival | None:
-        """Return the arrival of an external subscription at a position, if it was taken."""
-
-
-class ArrivalsInMemory:
-    """An `ArrivalLog` for as many events as fit."""
-
-    def __init__(self) -> None:
-        self._by_name: dict[SubscriptionKey, list[Arrival]] = {}
-
-    def take(self, arrivals: Sequence[Arrival]) -> None:
-        for arrival in arrivals:
-            self._by_name.setdefault(arrival.name, []).append(arrival)
-
-    def of(self, name: SubscriptionKey) -> Iterable[Sequence[Arrival]]:
-        return (self._by_name.get(name, ()),)
-
-    def at(self, name: SubscriptionKey, position: Position) -> Arrival | None:
-        return arrival_at(self._by_name.get(name, ()), position)
-
-
-class ArrivalsOnDisk:
-    """An `ArrivalLog`, used by `with`: memory does not grow with the log.
-
-    The file has no name and leaves nothing behind.
+    Memory does not grow with them. The file has no name and leaves nothing behind.
     """
 
     def __init__(self, in_memory: int = IN_MEMORY) -> None:
@@ -60,13 +31,17 @@ class ArrivalsOnDisk:
         """Each subscription's pages, in the order of writing."""
         self._looked_into: tuple[int, Sequence[Arrival]] = (-1, ())
         """(start in the file, arrivals) of the page that `at` read last."""
-        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="meter-fold-")  # noqa: SIM115
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+
+    @cached_property
+    def _file(self) -> IO[bytes]:
+        """The file, made for the first page: few events need none."""
+        return tempfile.TemporaryFile(prefix="meter-fold-")
 
     def take(self, arrivals: Sequence[Arrival]) -> None:
         """Keep more arrivals, in order of position."""
@@ -87,11 +62,11 @@ class ArrivalsOnDisk:
         pages = self._pages.get(name, ())
         number = bisect_left(pages, position, key=attrgetter("last"))
         if number == len(pages):
-            return arrival_at(self._recent.get(name, ()), position)
+            return _arrival_at(self._recent.get(name, ()), position)
         page = pages[number]
         if self._looked_into[0] != page.start:
             self._looked_into = page.start, self._read(page)
-        return arrival_at(self._looked_into[1], position)
+        return _arrival_at(self._looked_into[1], position)
 
     def _read(self, page: _Page) -> Sequence[Arrival]:
         self._file.seek(page.start)
@@ -116,7 +91,7 @@ class _Page(NamedTuple):
     last: Position
 
 
-def arrival_at(arrivals: Sequence[Arrival], position: Position) -> Arrival | None:
+def _arrival_at(arrivals: Sequence[Arrival], position: Position) -> Arrival | None:
     """Return the one of arrivals in order that has a position."""
     number = bisect_left(arrivals, position, key=attrgetter("position"))
     found = arrivals[number] if number < len(arrivals) else None

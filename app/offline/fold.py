@@ -21,7 +21,7 @@ from app.definitions.set_asides import named_in
 from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS, ceil_to
 from app.meter.usage import PeriodUsage
-from app.offline.arrival_log import ArrivalLog, ArrivalsInMemory
+from app.offline.arrival_log import ArrivalLog
 from app.wire.arrivals import Arrival, Arrived, MeterKey, SubscriptionKey, arrivals_of, runs_of
 from app.wire.refusals import Refusal
 from app.wire.usage_records import PublishedRecord
@@ -78,7 +78,7 @@ class OfflineMeter:
         self.records: list[PublishedRecord] = []
         self.refused: list[RefusedArrival | Refusal] = []
         self.outcomes: list[Applied | Rejected] = []
-        self._taken = ArrivalsInMemory() if taken is None else taken
+        self._taken = ArrivalLog() if taken is None else taken
         self._slice: list[Arrival] = []
         self._schedule = Schedule(self.partition, ())
         self._closed_before_ms = -1

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from typing import Final
 
@@ -25,6 +25,7 @@ from app.definitions.log import apply
 from app.definitions.set_asides import named_in
 from app.definitions.state import Definitions
 from app.kafka.log_readers import LogRecord
+from app.offline.arrival_log import ArrivalLog
 from app.offline.export import event_line
 from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
 from app.offline.stated import NAMES, SUMS, StatedFigure, figure, last_cut_ms
@@ -76,11 +77,14 @@ def statement(
     for line in defined:
         apply(known, line.value, line.append_time_ms, line.offset)
     kept = list(_own(events_until(cut_ms), wanted.name, known, asides, cut_ms))
-    meter = _folded(defined, kept, cut_ms)
+    with ArrivalLog() as taken:
+        meter = OfflineMeter(taken)
+        meter.run(defined, kept, cut_ms)
+        listed = events_csv(meter, wanted, chosen, kept)
     contents = (
         _text(figure(wanted, chosen, tzdata_version())),
         b"".join(value + b"\n" for value in chosen),
-        events_csv(meter, wanted, chosen, kept),
+        listed,
         b"".join(_event_line(line) + b"\n" for line in kept),
         b"".join(map(_definition_line, defined)),
         _README.encode(),
@@ -129,14 +133,6 @@ def _own_value(
     items = msgspec.json.decode(line.value, type=list[msgspec.Raw])
     shown = [bytes(item) if index in own else b"null" for index, item in enumerate(items)]
     return b"[" + b",".join(shown) + b"]"
-
-
-def _folded(
-    definitions: Sequence[DefinitionLine], events: Sequence[EventLine], cut_ms: int
-) -> OfflineMeter:
-    meter = OfflineMeter()
-    meter.run(definitions, events, cut_ms)
-    return meter
 
 
 def _event_line(line: EventLine) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.offline.arrival_log import ArrivalsOnDisk
+from app.offline.arrival_log import ArrivalLog
 from app.wire.arrivals import Arrival
 from tests.world.definitions import ORG, SUBSCRIPTION
 from tests.world.events import event
@@ -26,7 +26,7 @@ def arrival(number: int, external_id: str = SUBSCRIPTION) -> Arrival:
 def test_arrivals_come_back_in_order_from_disk_and_from_memory() -> None:
     names = (SUBSCRIPTION, "other")
     taken = [arrival(number, names[number % 2]) for number in range(11)]
-    with ArrivalsOnDisk(in_memory=3) as log:
+    with ArrivalLog(in_memory=3) as log:
         for start in range(0, len(taken), 2):
             log.take(taken[start : start + 2])
         for name in names:
@@ -40,7 +40,7 @@ def test_arrivals_come_back_in_order_from_disk_and_from_memory() -> None:
 def test_an_arrival_is_found_by_its_position(in_memory: int) -> None:
     names = (SUBSCRIPTION, "other")
     taken = [arrival(number, names[number % 2]) for number in range(11)]
-    with ArrivalsOnDisk(in_memory) as log:
+    with ArrivalLog(in_memory) as log:
         for start in range(0, len(taken), 4):
             log.take(taken[start : start + 4])
         for each in taken:
@@ -54,14 +54,14 @@ def test_an_arrival_is_found_by_its_position(in_memory: int) -> None:
 
 def test_a_page_is_read_once_for_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = [arrival(number) for number in range(8)]
-    read, reads = ArrivalsOnDisk._read, list[Any]()
+    read, reads = ArrivalLog._read, list[Any]()
 
     def counted(*told: Any) -> Sequence[Arrival]:
         reads.append(told)
         return read(*told)
 
-    monkeypatch.setattr(ArrivalsOnDisk, "_read", counted)
-    with ArrivalsOnDisk(in_memory=3) as log:
+    monkeypatch.setattr(ArrivalLog, "_read", counted)
+    with ArrivalLog(in_memory=3) as log:
         log.take(taken[:4])
         log.take(taken[4:])
         for each in taken:
@@ -70,5 +70,5 @@ def test_a_page_is_read_once_for_neighbours(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_an_unknown_name_has_none() -> None:
-    with ArrivalsOnDisk() as log:
+    with ArrivalLog() as log:
         assert [list(page) for page in log.of((ORG, "nobody"))] == [[]]

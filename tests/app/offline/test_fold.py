@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.offline import fold
-from app.offline.arrival_log import ArrivalLog, ArrivalsOnDisk
+from app.offline.arrival_log import ArrivalLog
 from app.offline.fold import EventLine, OfflineMeter
 from app.wire.arrivals import Arrival
 from bench.growth.spent import steps_of
@@ -81,7 +81,7 @@ def test_records_are_those_of_a_live_partition(
         live.define_until(arrival.append_time_ms)
         live.deliver([arrival])
     live.close_until(END_MS)
-    with pytest.MonkeyPatch.context() as patch, ArrivalsOnDisk(in_memory) as taken:
+    with pytest.MonkeyPatch.context() as patch, ArrivalLog(in_memory) as taken:
         patch.setattr(fold, "_SLICE_EVENTS", slice_events)
         meter = folded(definitions, events, taken=taken)
     assert sorted(record.value for record in meter.records) == live.values()
@@ -109,7 +109,7 @@ def test_a_repeated_id_with_another_body_is_refused(
     spelled = replace(sent[1].event, body=sent[1].event.body + b" ")
     sent.append(replace(sent[1], event=spelled, raw_offset=6))
     monkeypatch.setattr(fold, "_SLICE_EVENTS", slice_events)
-    with ArrivalsOnDisk(in_memory) as taken:
+    with ArrivalLog(in_memory) as taken:
         meter = folded(with_another_subscription(definitions_of(["sum"])), sent, taken=taken)
     assert [
         (one.arrival.raw_offset, one.code)
