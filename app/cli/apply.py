@@ -9,8 +9,8 @@ import click
 
 from app.cli.json_files import read_json
 from app.cli.output import echo
-from app.cli.preview import Range, previewed, print_preview
-from app.cli.remote import Json, Remote, RequestRefused, remote, remote_options, segment
+from app.cli.preview import previewed, print_preview
+from app.cli.remote import Json, Remote, remote, remote_options, segment
 from app.cli.rows import Output, Rows, output_options
 
 
@@ -75,7 +75,7 @@ def apply(
     done = [step for step in steps if step.action != "unchanged"]
     changes = [{step.root: step.body} for step in done if _ROOTS[step.root].is_previewed]
     if changes and output.form == "table":
-        print_preview(previewed(worker, changes, Range(None, None)))
+        print_preview(previewed(worker, changes, {}))
     columns = ("kind", "name", "action")
     output.show(
         lambda: [dict(zip(columns, step, strict=False)) for step in steps],
@@ -113,12 +113,10 @@ def _read(files: tuple[str, ...]) -> list[tuple[str, Json]]:
 
 def _step(worker: Remote, root: str, body: Json) -> _Step:
     name = body[_ROOTS[root].name]
-    try:
-        before = worker.get(f"{_ROOTS[root].path}/{segment(name)}")[root]
-    except RequestRefused as refused:
-        if refused.status != 404:
-            raise
+    found = worker.found(f"{_ROOTS[root].path}/{segment(name)}")
+    if found is None:
         return _Step(root, name, "create", body)
+    before = found[root]
     body = _with_ids(body, before)
     return _Step(root, name, "unchanged" if _holds(before, body) else "update", body)
 

@@ -191,7 +191,7 @@ class _Replay:
             raise
 
     def _of(self, body: Json) -> Iterator[Json]:
-        for line in self._worker.lines(f"{_PATH}/replay", body, Meter_Page="1"):
+        for line in self._worker.lines(f"{_PATH}/replay", body):
             if "outcome" in line:
                 self.sums[line["outcome"]] += 1
                 yield line

@@ -35,7 +35,7 @@ class Access:
     key: str
 
 
-Take = Callable[[Access, bytes], bool]
+Take = Callable[[bytes], bool]
 """Takes one line of a worker's report; whether it is the last."""
 
 
@@ -111,7 +111,7 @@ class EveryWorker:
                     continue
                 if b'"error"' in line[:10]:
                     raise NoVerdict(f"{access.url}: {msgspec.json.decode(line, type=_First).error}")
-                done = self._take(access, line)
+                done = self._take(line)
                 advance(access.url, line)
         if first is None or not done:
             raise NoVerdict(f"{access.url} stopped before it was done")

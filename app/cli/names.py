@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.cli.exits import NotThere
 from app.cli.objects import KINDS, STATUSES, did_you_mean
-from app.cli.remote import Asked, Remote, RequestRefused, segment
+from app.cli.remote import Asked, Remote, segment
 
 
 def require_known(
@@ -39,10 +39,4 @@ def _is_known(worker: Remote, subscription: str) -> bool:
 
 
 def _is_there(worker: Remote, kind: str, name: str, **query: Asked) -> bool:
-    try:
-        worker.get(f"/api/v1/{kind}/{segment(name)}", **query)
-    except RequestRefused as refused:
-        if refused.status != 404:
-            raise
-        return False
-    return True
+    return worker.found(f"/api/v1/{kind}/{segment(name)}", **query) is not None

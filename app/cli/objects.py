@@ -282,12 +282,8 @@ def objects(worker: Remote, kind: Kind, query: dict[str, str]) -> Iterator[Json]
 def subscription_of(worker: Remote, external_id: str) -> Json | None:
     """Return a subscription, the active one before others of its name; None: nobody defined it."""
     for status in STATUSES:
-        try:
-            found = worker.get(f"/api/v1/subscriptions/{segment(external_id)}", status=status)
-        except RequestRefused as refused:
-            if refused.status != 404:
-                raise
-        else:
+        found = worker.found(f"/api/v1/subscriptions/{segment(external_id)}", status=status)
+        if found is not None:
             defined: Json = found["subscription"]
             return defined
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Context, Decimal
 from typing import Any
@@ -16,7 +16,7 @@ from app.cli.every_worker import Access, EveryWorker
 from app.cli.exits import NoVerdict
 from app.cli.json_files import read_json
 from app.cli.output import echo, print_json
-from app.cli.remote import Json, Remote, RequestRefused, remote, remote_options, segment
+from app.cli.remote import Json, Remote, remote, remote_options, segment
 from app.cli.rows import Output, Rows
 from app.cli.words import TIME
 from app.meter.evidence import FigureTexts, PreviewedCell, PreviewReport
@@ -32,7 +32,7 @@ class Previewed:
     cells: list[PreviewedCell] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
-    def note(self, _: Access, line: bytes) -> bool:
+    def note(self, line: bytes) -> bool:
         """Take in one line; whether it is the worker's last."""
         report = msgspec.json.decode(line, type=PreviewReport)
         self.cells += report.cells
@@ -40,18 +40,6 @@ class Previewed:
         if report.done:
             self.pairs += report.pairs
         return report.done
-
-
-@dataclass(frozen=True)
-class Range:
-    """Published periods that start in it; None: from the first, until now."""
-
-    from_: str | None
-    to: str | None
-
-    def body(self) -> Json:
-        given = {"from": self.from_, "to": self.to}
-        return {name: text for name, text in given.items() if text is not None}
 
 
 @click.command()
@@ -86,7 +74,8 @@ def preview(
         raise click.UsageError("--history goes with --apply")
     if applies and as_json and not yes:
         raise click.UsageError("--apply with --json needs --yes")
-    wanted, within, worker = _changes(changes), Range(from_, to), remote(url, key)
+    wanted, worker = _changes(changes), remote(url, key)
+    within = {name: text for name, text in (("from", from_), ("to", to)) if text is not None}
     outcome = previewed(worker, wanted, within)
     if not as_json:
         print_preview(outcome)
@@ -116,12 +105,15 @@ def _is_change(value: object) -> bool:
     return all(isinstance(body, dict) for body in value.values())
 
 
-def previewed(worker: Remote, changes: list[Json], within: Range) -> Previewed:
-    """Return what changes of metrics and plans would make, as all workers say it."""
+def previewed(worker: Remote, changes: list[Json], within: Mapping[str, str]) -> Previewed:
+    """Return what changes of metrics and plans would make, as all workers say it.
+
+    `within`: published periods that start `from` and before `to`; else from the first, until now.
+    """
     if worker.key is None:
         raise NoVerdict("There is no API key to ask with: set --key or METER_API_KEYS")
     outcome = Previewed()
-    body = {"changes": changes, **within.body()}
+    body = {"changes": changes, **within}
     workers = EveryWorker("/api/v1/preview", body, outcome.note, "Folding anew")
     asyncio.run(workers.ask([Access(worker.url, worker.key)]))
     outcome.cells.sort(key=_order)
@@ -138,7 +130,9 @@ def _confirmed(history: bool) -> bool:
     return click.confirm(f"Make this change{more}?")
 
 
-def _apply(worker: Remote, changes: list[Json], within: Range, *, history: bool) -> Json | None:
+def _apply(
+    worker: Remote, changes: list[Json], within: Mapping[str, str], *, history: bool
+) -> Json | None:
     """Make the changes; with `history` also append the record, whose answer is given back."""
     codes: list[str] = []
     charge_ids: list[str] = []
@@ -151,7 +145,7 @@ def _apply(worker: Remote, changes: list[Json], within: Range, *, history: bool)
             charge_ids += _changed_charges(before, after)
     if not history or not (codes or charge_ids):
         return None
-    record = {"billable_metric_codes": codes, "charge_ids": charge_ids, **within.body()}
+    record = {"billable_metric_codes": codes, "charge_ids": charge_ids, **within}
     answer: Json = worker.post("/api/v1/history", {"history": record})["history"]
     return answer
 
@@ -160,13 +154,10 @@ def _made(worker: Remote, root: str, body: Json) -> tuple[Json | None, Json]:
     """Make the change; return the object before it, if there was one, and after it."""
     path = f"/api/v1/{_ROOTS[root]}"
     own_path = f"{path}/{segment(str(body.get('code', '')))}"
-    try:
-        before = worker.get(own_path)[root]
-    except RequestRefused as error:
-        if error.status != 404:
-            raise
+    found = worker.found(own_path)
+    if found is None:
         return None, worker.post(path, {root: body})[root]
-    return before, worker.put(own_path, {root: body})[root]
+    return found[root], worker.put(own_path, {root: body})[root]
 
 
 def _changed_charges(before: Json | None, after: Json) -> list[str]:

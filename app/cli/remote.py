@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from email.message import Message
 from email.utils import parsedate_to_datetime
@@ -75,28 +75,29 @@ class Remote:
 
         Raises `RequestRefused`, or `ClickException` when nobody answers.
         """
-        return self._ask(self._getting(path, query))
+        return self._decoded(self.content(path, **query))
+
+    def found(self, path: str, **query: Asked) -> Json | None:
+        """Do as `get`, but return None where there is nothing of that name."""
+        try:
+            return self.get(path, **query)
+        except RequestRefused as refused:
+            if refused.status != 404:
+                raise
+            return None
 
     def content(self, path: str, **query: Asked) -> bytes:
         """Return the bytes of an answer. Raises as `get` does."""
-        return self._read(self._getting(path, query))[0]
-
-    def _getting(self, path: str, query: Mapping[str, Asked]) -> Request:
         given = {name: value for name, value in query.items() if value is not None}
-        return Request(f"{self.url}{path}?{urlencode(given, doseq=True)}")  # noqa: S310
-
-    def text(self, path: str) -> str:
-        """Return an answer that is no JSON. Raises as `get` does."""
-        return self._read(Request(f"{self.url}{path}"))[0].decode()  # noqa: S310
+        return self._read(self._request("GET", f"{path}?{urlencode(given, doseq=True)}"))[0]
 
     def health(self) -> tuple[Json, float]:
         """Return what /health/ready says, also of one that is not, and how far its clock is ahead.
 
         Raises as `get` does.
         """
-        request = Request(f"{self.url}/health/ready")  # noqa: S310
         try:
-            content, headers = self._read(request)
+            content, headers = self._read(self._request("GET", "/health/ready"))
         except RequestRefused as refused:
             if refused.answer is None:
                 raise
@@ -106,41 +107,31 @@ class Remote:
         ahead_s = 0.0 if told is None else parsedate_to_datetime(told).timestamp() - time()
         return found, ahead_s
 
-    def post(self, path: str, body: Json, **headers: str) -> Json:
+    def post(self, path: str, body: Json) -> Json:
         """Return the JSON answer. Raises as `get` does; `msgspec.Raw` is sent as it is."""
-        return self._send("POST", path, body, headers)
+        return self.post_placed(path, body)[0]
 
     def post_placed(self, path: str, body: Json) -> tuple[Json, str | None]:
         """Do as `post`, and return also where the record went, as partition:offset."""
-        content, headers = self._read(self._sending("POST", path, body, {}))
+        content, headers = self._read(self._request("POST", path, body))
         return self._decoded(content), headers.get("Meter-Position")
 
     def put(self, path: str, body: Json) -> Json:
         """Return the JSON answer. Raises as `get` does."""
-        return self._send("PUT", path, body, {})
+        return self._decoded(self._read(self._request("PUT", path, body))[0])
 
     def delete(self, path: str) -> Json:
         """Return the JSON answer. Raises as `get` does."""
-        return self._ask(Request(f"{self.url}{path}", method="DELETE"))  # noqa: S310
+        return self._decoded(self._read(self._request("DELETE", path))[0])
 
-    def _send(self, method: str, path: str, body: Json, headers: Mapping[str, str]) -> Json:
-        return self._ask(self._sending(method, path, body, headers))
-
-    def _sending(self, method: str, path: str, body: Json, headers: Mapping[str, str]) -> Request:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return Request(  # noqa: S310
-            f"{self.url}{path}",
-            data=msgspec.json.encode(body),
-            headers={"Content-Type": "application/json", **named},
-            method=method,
-        )
-
-    def lines(self, path: str, body: Json, **headers: str) -> Iterator[Json]:
+    def lines(self, path: str, body: Json) -> Iterator[Json]:
         """Yield the JSON lines of an answer as they come, without the first. Raises as `get` does.
 
         An answer that breaks off, or says why it ends, raises `NoVerdict`.
         """
-        request = self._sending("POST", path, body, headers)
+        request = self._request("POST", path, body)
+        # The page's own paths want it of whoever writes.
+        request.add_header("Meter-Page", "1")
         with self._opened(request) as answer:
             done = False
             try:
@@ -156,8 +147,12 @@ class Remote:
             if not done:
                 raise NoVerdict(f"{self.url} stopped before it was done")
 
-    def _ask(self, request: Request) -> Json:
-        return self._decoded(self._read(request)[0])
+    def _request(self, method: str, path: str, body: Json | None = None) -> Request:
+        request = Request(f"{self.url}{path}", method=method)  # noqa: S310
+        if body is not None:
+            request.data = msgspec.json.encode(body)
+            request.add_header("Content-Type", "application/json")
+        return request
 
     def _decoded(self, content: bytes) -> Json:
         try:

@@ -51,7 +51,7 @@ class _Outcome:
         """Return True if there was nothing at all to compare."""
         return not (self.compares or self.skipped or self.unproved)
 
-    def note(self, _: Access, line: bytes) -> bool:
+    def note(self, line: bytes) -> bool:
         """Take in one line; whether it is the worker's last."""
         report = msgspec.json.decode(line, type=VerifyReport)
         self.differences += report.differences

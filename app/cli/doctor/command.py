@@ -7,7 +7,6 @@ import logging
 import os
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -56,7 +55,7 @@ def doctor(output: Output, bundle: Path | None, url: str | None, key: str | None
     findings, metrics = asyncio.run(_findings(settings)), ""
     try:
         health, clock_ahead_s = asked.health()
-        metrics = asked.text("/metrics")
+        metrics = asked.content("/metrics").decode()
     except click.ClickException as error:
         found = error.message
         findings.append(
@@ -111,13 +110,9 @@ def _write(bundle: Path, settings: Settings, findings: list[Finding], metrics: s
         "findings.json": msgspec.json.format(
             msgspec.json.encode([finding._asdict() for finding in findings]), indent=2
         ),
-        "settings.txt": "\n".join(_settings(settings)).encode(),
+        "settings.txt": "\n".join(f"{k}={v}" for k, v in settings.changed().items()).encode(),
         "metrics.txt": metrics.encode(),
     }
     with zipfile.ZipFile(bundle, "w", zipfile.ZIP_DEFLATED) as file:
         for name, content in parts.items():
             file.writestr(name, content)
-
-
-def _settings(settings: Settings) -> Iterator[str]:
-    return (f"{name}={value}" for name, value in settings.changed().items())

@@ -29,6 +29,7 @@ _READINGS: Final = 3
 _MOST_PAGES: Final = 100_000
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+T = TypeVar("T")
 Query = Mapping[str, str | int | None]
 
 
@@ -164,13 +165,8 @@ class Here:
 
     def found(self, path: str, root: str, **query: str | int | None) -> Json | None:
         """Return the object of a path; None where there is none."""
-        try:
-            found: Json = self.get(path, **query)[root]
-        except RequestRefused as refused:
-            if refused.status != 404:
-                raise
-            return None
-        return found
+        found = self._patiently(lambda: self.worker.found(f"/api/v1{path}", **query))
+        return None if found is None else found[root]
 
     def listed(self, path: str, name: str, query: Query) -> list[Json]:
         """Return all objects of a list. Raises as `Remote.get` does."""
@@ -192,7 +188,7 @@ class Here:
         """Delete an object. Raises as `Remote.get` does."""
         return self._patiently(lambda: self.worker.delete(f"/api/v1{path}"))
 
-    def _patiently(self, ask: Callable[[], Json]) -> Json:
+    def _patiently(self, ask: Callable[[], T]) -> T:
         for attempt in range(1, _TRIES_WHEN_LIMITED):
             try:
                 return ask()

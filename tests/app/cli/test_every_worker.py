@@ -78,7 +78,7 @@ def asked(url: str) -> list[bytes]:
     """Return the lines that were taken."""
     taken: list[bytes] = []
 
-    def take(_: Access, line: bytes) -> bool:
+    def take(line: bytes) -> bool:
         taken.append(line)
         return len(taken) == 2
 
