@@ -53,7 +53,7 @@ class _Step(NamedTuple):
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask before.")
-@output_options()
+@output_options
 @remote_options
 def apply(
     files: tuple[str, ...],

@@ -20,7 +20,7 @@ def context() -> None:
 
 
 @context.command("list")
-@output_options()
+@output_options
 def list_contexts(output: Output) -> None:
     """Print all contexts; the one in use is marked."""
     found = read_contexts()

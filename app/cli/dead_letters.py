@@ -38,7 +38,7 @@ def dead_letters() -> None:
 @dead_letters.command("list", short_help="Print dead letters, newest first.")
 @click.option("--code", type=CODE, help="Only those refused for this reason.")
 @click.option("--limit", type=COUNT, default=1_000, show_default=True, help="At most.")
-@output_options()
+@output_options
 @remote_options
 def list_letters(
     code: str | None, limit: int, output: Output, url: str | None, key: str | None
@@ -48,7 +48,7 @@ def list_letters(
     shown = islice(found, limit)
     output.show(
         lambda: [*shown],
-        lambda: Rows(COLUMNS, (letter_row(one) for one in shown), frozenset({"failed_at"})),
+        lambda: Rows.of(COLUMNS, map(with_place, shown), frozenset({"failed_at"})),
         lambda: _draw([*shown]),
     )
     if next(found, None) is not None:
@@ -58,14 +58,9 @@ def list_letters(
 COLUMNS = ("place", "failed_at", "code", "message", "source", "value")
 
 
-def letter_row(one: Json) -> list[str]:
-    """Return the texts of the columns."""
-    return [place_of(one), *(cell_text(one.get(name)) for name in COLUMNS[1:])]
-
-
-def place_of(one: Json) -> str:
-    """Return the place of a letter, as it is named here."""
-    return f"{one['partition']}/{one['offset']}"
+def with_place(one: Json) -> Json:
+    """Return a letter after its place, as it is named here."""
+    return {"place": f"{one['partition']}/{one['offset']}", **one}
 
 
 def letters(worker: Remote, code: str | None) -> Iterator[Json]:
@@ -79,7 +74,7 @@ def letters(worker: Remote, code: str | None) -> Iterator[Json]:
 
 @dead_letters.command("show", short_help="Print one dead letter with all its bytes.")
 @click.argument("place", type=PlaceType("/"))
-@output_options()
+@output_options
 @remote_options
 def show_letter(place: Place, output: Output, url: str | None, key: str | None) -> None:
     """Print the dead letter at PLACE, PARTITION/OFFSET. Exit status: 4 if there is none."""
@@ -100,7 +95,7 @@ def letter(worker: Remote, place: Place) -> Json:
             )
         raise
     value = base64.b64decode(found["value"])
-    whole = {"place": place_of(found), **found, "value": _readable(value)}
+    whole = with_place(found) | {"value": _readable(value)}
     whole["key"] = None if found["key"] is None else _readable(base64.b64decode(found["key"]))
     whole["headers"] = {
         one["name"]: _readable(base64.b64decode(one["value"])) for one in found["headers"]
@@ -126,7 +121,7 @@ def letter_fields(found: Json) -> Rows:
 )
 @click.option("--all", "every", is_flag=True, help="All that the topic keeps.")
 @click.option("--before", type=TEXT, help="Go on where a replay has stopped, as it said.")
-@output_options()
+@output_options
 @remote_options
 def replay(
     places: tuple[Place, ...],
@@ -150,17 +145,13 @@ def replay(
     if places and before:
         raise click.UsageError("--before goes with --code or --all.")
     found = _Replay(operated(url, key), places, code, before)
-    output.show(found.as_json, lambda: Rows(_OUTCOME, map(_row, found.outcomes())), found.draw)
+    output.show(found.as_json, lambda: Rows.of(_OUTCOME, found.outcomes()), found.draw)
     if output.form not in ("table", "json"):
         echo(found.told(), err=True)
     sys.exit(exit_code(found.sums, _UNKNOWN))
 
 
 _OUTCOME: Final = ("place", "outcome", "details", "transaction_id")
-
-
-def _row(one: Json) -> list[str]:
-    return [cell_text(one[name]) for name in _OUTCOME]
 
 
 class _Replay:
@@ -212,8 +203,9 @@ class _Replay:
 
     def draw(self) -> None:
         """Replay; print those that do not count, and the sum."""
-        rows = (_row(one) for one in self.outcomes() if one["outcome"] not in WELL)
-        table = table_of(("Place", "Outcome", "Details", "Event"), rows)
+        others = (one for one in self.outcomes() if one["outcome"] not in WELL)
+        names = ("Place", "Outcome", "Details", "Event")
+        table = table_of(names, Rows.of(_OUTCOME, others).rows)
         if table.row_count:
             Terminal().print(table)
         echo(self.told())
@@ -224,8 +216,5 @@ def _draw(found: Sequence[dict[str, Any]]) -> None:
         echo("No event was refused.")
         return
     names = ("Place", "Failed", "Code", "Message", "Event")
-    rows = (
-        (place_of(one), one["failed_at"], one["code"], one["message"], one["value"])
-        for one in found
-    )
+    rows = Rows.of(("place", "failed_at", "code", "message", "value"), map(with_place, found)).rows
     Terminal().print(table_of(names, rows, title="Dead letters"))

@@ -40,7 +40,7 @@ from app.wire.answer_rows import EVENT_COLUMNS, EVENT_INSTANTS, event_rows, plac
 @click.option("--reason", type=TEXT, help="Only events that are ignored for this reason.")
 @click.option("--page", type=COUNT, help="Page of the list of events.")
 @click.option("--per-page", type=COUNT, default=100, show_default=True, help="Events on a page.")
-@output_options()
+@output_options
 @remote_options
 @no_verdict()
 def explain(

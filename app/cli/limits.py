@@ -23,7 +23,7 @@ class Limit(NamedTuple):
 
 
 @click.command("limits")
-@output_options()
+@output_options
 def limits(output: Output) -> None:
     """Print every limit of what one input may cost, each with its reason."""
     known = all_limits()

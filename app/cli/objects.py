@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from difflib import get_close_matches
-from typing import Any, Final, NamedTuple, get_args
+from typing import Final, NamedTuple, get_args
 
 import click
 
-from app.cli.dead_letters import CODE, letter, letter_fields, letters, place_of
+from app.cli.dead_letters import CODE, COLUMNS, letter, letter_fields, letters, with_place
 from app.cli.listed_events import EVENTS, listed_events
 from app.cli.output import echo
 from app.cli.remote import Json, Remote, RequestRefused, operated, remote, remote_options, segment
-from app.cli.rows import Output, Rows, cell_text, output_options
+from app.cli.rows import Output, Rows, output_options
 from app.cli.words import TEXT, TIME, PlaceType
 from app.definitions.model import SubscriptionStatus
 
@@ -124,7 +124,7 @@ KINDS: Final = {
         "",
         "dead_letter",
         "place",
-        ("place", "failed_at", "code", "message", "source", "value"),
+        COLUMNS,
         query=("code",),
     ),
     "not-counted": Kind(
@@ -186,7 +186,7 @@ _DELETED: Final = [kind.one for kind in KINDS.values() if kind.is_deleted]
 @click.option("--reason", type=TEXT, help="What is not counted for this reason.")
 @click.option("--since", type=TIME, help="ISO 8601: events from then on.")
 @click.option("--until", type=TIME, help="ISO 8601: events until then.")
-@output_options()
+@output_options
 @remote_options
 def list_objects(
     kind: str, output: Output, url: str | None, key: str | None, **chosen: str | None
@@ -199,8 +199,7 @@ def list_objects(
         raise click.UsageError(f"`meter list {kind}` takes no --{unknown[0]}.")
     if kind == "dead-letters":
         code = CODE.convert(given["code"], None, None) if "code" in given else None
-        listed = letters(operated(url, key), code)
-        found: Iterator[Json] = ({"place": place_of(one), **one} for one in listed)
+        found: Iterator[Json] = map(with_place, letters(operated(url, key), code))
     else:
         query = {_FIELDS.get(name, name): text for name, text in given.items()}
         listing = remote(url, key)
@@ -209,14 +208,14 @@ def list_objects(
         else:
             found = objects(listing, wanted, query)
     root = kind.replace("-", "_") if kind != "metrics" else "billable_metrics"
-    rows = Rows(wanted.columns, (_row(wanted, one) for one in found), _INSTANTS)
+    rows = Rows.of(wanted.columns, map(_flat, found), _INSTANTS)
     output.show(lambda: {root: list(found)}, lambda: rows)
 
 
 @click.command("get")
 @click.argument("kind", type=click.Choice(list(_ONES)))
 @click.argument("identity", type=TEXT, metavar="ID")
-@output_options()
+@output_options
 @remote_options
 def get_object(kind: str, identity: str, output: Output, url: str | None, key: str | None) -> None:
     """Print one object: KIND, and its code, external_id, transaction_id or PARTITION/OFFSET.
@@ -237,7 +236,7 @@ def get_object(kind: str, identity: str, output: Output, url: str | None, key: s
 @click.argument("kind", type=click.Choice(_DELETED))
 @click.argument("identity", type=TEXT, metavar="ID")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask before.")
-@output_options()
+@output_options
 @remote_options
 def delete_object(
     kind: str, identity: str, yes: bool, output: Output, url: str | None, key: str | None
@@ -258,7 +257,7 @@ def delete_object(
     if not yes:
         click.confirm(f"{verb} {kind} {identity}?", abort=True, err=True)
     found: Json = worker.delete(f"{wanted.path}/{segment(identity)}")[wanted.root]
-    rows = Rows(wanted.columns, [_row(wanted, found)], _INSTANTS)
+    rows = Rows.of(wanted.columns, [_flat(found)], _INSTANTS)
     output.show(lambda: {wanted.root: found}, lambda: rows)
 
 
@@ -312,9 +311,8 @@ def did_you_mean(worker: Remote, kind: Kind, identity: str) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
-def _row(kind: Kind, one: Json) -> list[str]:
-    return [cell_text(_told(column, one)) for column in kind.columns]
-
-
-def _told(column: str, one: Json) -> Any:
-    return [charge["code"] for charge in one["charges"]] if column == "charges" else one.get(column)
+def _flat(one: Json) -> Json:
+    """Return an object with its charges by their codes, if it has any."""
+    if "charges" not in one:
+        return one
+    return one | {"charges": [charge["code"] for charge in one["charges"]]}

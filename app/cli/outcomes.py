@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, TypeVar
 from app.cli.event_rows import Row, as_sent, named
 from app.cli.exits import DIFFERS, NO_VERDICT
 from app.cli.remote import Json, Remote
+from app.wire.answer_rows import place_text
 
 AT_ONCE: Final = 100
 COUNTED: Final = "counted"
@@ -71,10 +72,6 @@ def outcome_of(number: int, row: Row, verdict: Json) -> SentOutcome:
         values = {charge["value"] for charge in event["charges"] if charge["counted"]}
         if not any(_same(str(row["value"]), value) for value in values):
             word, reason = "differs", f"value {', '.join(sorted(map(str, values)))}"
-    place = ""
-    if event is not None:
-        at = event["position"]
-        place = f"{at['partition']}:{at['offset']}:{at['index']}"
     return SentOutcome(
         number,
         verdict["external_subscription_id"],
@@ -83,7 +80,7 @@ def outcome_of(number: int, row: Row, verdict: Json) -> SentOutcome:
         "" if event is None else event["timestamp"][:10],
         word,
         reason,
-        place,
+        "" if event is None else place_text(event["position"]),
     )
 
 

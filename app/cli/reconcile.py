@@ -15,7 +15,7 @@ from app.cli.listed_events import listed_events
 from app.cli.outcomes import COUNTED, SentOutcome, batches, outcome_of, told, verdicts
 from app.cli.output import Terminal, echo, table_of
 from app.cli.remote import Json, Remote, remote, remote_options
-from app.cli.rows import Output, Rows, cell_text, output_options
+from app.cli.rows import Output, Rows, output_options
 from app.cli.words import TEXT
 
 
@@ -30,7 +30,7 @@ from app.cli.words import TEXT
     help="FIELD=COLUMN,…: as `meter send`.",
 )
 @click.option("--extra", is_flag=True, help="Also list what the worker has and FILE has not.")
-@output_options()
+@output_options
 @remote_options
 def reconcile(
     file: IO[bytes],
@@ -56,9 +56,7 @@ def reconcile(
         found.differing += _others(worker, found.ids)
     output.show(
         found.as_json,
-        lambda: Rows(
-            SentOutcome._fields, ([cell_text(text) for text in one] for one in found.differing)
-        ),
+        lambda: Rows.of(SentOutcome._fields, (one._asdict() for one in found.differing)),
         lambda: _print(found),
     )
     if output.form not in ("table", "json"):

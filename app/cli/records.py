@@ -54,7 +54,7 @@ class _Page(msgspec.Struct):
 @click.option(
     "--all-revisions", is_flag=True, help="All that was ever published, with completions."
 )
-@output_options()
+@output_options
 @remote_options
 def records(
     subscription: str | None,
@@ -90,7 +90,7 @@ def records(
         require_known(worker, subscription, metric, customer)
     found = chain(() if first is None else (first,), found)
     if output.form in ("json", "jsonl"):
-        _print_values(found, as_list=output.is_json)
+        _print_values(found, as_list=output.form == "json")
         return
     rows = (row_of(msgspec.json.decode(value)) for value in found)
     output.print_rows(

@@ -35,17 +35,23 @@ class Rows(NamedTuple):
     instants: frozenset[str] = frozenset()
     """Columns that Parquet has as timestamps."""
 
+    @classmethod
+    def of(
+        cls,
+        columns: Sequence[str],
+        objects: Iterable[Mapping[str, object]],
+        instants: frozenset[str] = frozenset(),
+    ) -> Rows:
+        """Return a row for each JSON object, of its fields that the columns name."""
+        rows = ([cell_text(one.get(name)) for name in columns] for one in objects)
+        return cls(columns, rows, instants)
+
 
 class Output(NamedTuple):
     """How a command is asked to print."""
 
     form: Form
     header: bool = True
-
-    @property
-    def is_json(self) -> bool:
-        """Return True if the answer of the API itself is asked for."""
-        return self.form == "json"
 
     def show(
         self,
@@ -82,54 +88,46 @@ class Output(NamedTuple):
                 _write_tsv(found, header=self.header)
 
 
-def output_options() -> Callable[[Command], Command]:
+def output_options(command: Command) -> Command:
     """Add `-o`, `--no-header` and `--json`, given to the command as `output`."""
-
-    def add(command: Command) -> Command:
-        command = click.option(
+    for option in (
+        click.option(
             "--json",
             expose_value=False,
             is_eager=True,
             is_flag=True,
-            callback=_asks_for_json,
+            callback=_note,
             help="The API's JSON, as -o json.",
-        )(command)
-        command = click.option(
+        ),
+        click.option(
             "--no-header",
             expose_value=False,
             is_eager=True,
             is_flag=True,
-            callback=_asks_for_no_header,
+            callback=_note,
             help="Rows without the names of their columns.",
-        )(command)
-        return click.option(
+        ),
+        click.option(
             "-o",
             "--output",
             type=click.Choice(get_args(Form)),
             callback=_output,
             help="Default: a table on a terminal, else tsv.",
-        )(command)
-
-    return add
-
-
-_JSON: Final = f"{__name__}.json"
-_NO_HEADER: Final = f"{__name__}.no_header"
+        ),
+    ):
+        command = option(command)
+    return command
 
 
-def _asks_for_json(context: click.Context, _: click.Parameter, given: bool) -> None:
-    context.meta[_JSON] = given
-
-
-def _asks_for_no_header(context: click.Context, _: click.Parameter, given: bool) -> None:
-    context.meta[_NO_HEADER] = given
+def _note(context: click.Context, parameter: click.Parameter, given: bool) -> None:
+    context.meta[f"{__name__}.{parameter.name}"] = given
 
 
 def _output(context: click.Context, _: click.Parameter, form: Form | None) -> Output:
     if form is None:
         by_default: Form = "table" if sys.stdout.isatty() else "tsv"
-        form = "json" if context.meta.get(_JSON) else by_default
-    return output_of(form, header=not context.meta.get(_NO_HEADER))
+        form = "json" if context.meta.get(f"{__name__}.json") else by_default
+    return output_of(form, header=not context.meta.get(f"{__name__}.no_header"))
 
 
 def output_of(form: Form, *, header: bool = True) -> Output:

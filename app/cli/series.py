@@ -31,7 +31,7 @@ from app.wire.answer_rows import SERIES_COLUMNS, SERIES_INSTANTS, series_rows
 @click.option("--timezone", type=TEXT, help="IANA name; the customer's by default.")
 @click.option("--from", "since", type=TIME, help="ISO 8601, within the first window.")
 @click.option("--to", "until", type=TIME, help="ISO 8601, exclusive; now by default.")
-@output_options()
+@output_options
 @remote_options
 def series(
     subscription: str,

@@ -11,7 +11,7 @@ from app.cli.brokers import reached, settings_of_the_log
 from app.cli.exits import NotThere
 from app.cli.output import Terminal, echo, print_json, table_of
 from app.cli.remote import Json
-from app.cli.rows import Output, Rows, cell_text, output_options
+from app.cli.rows import Output, Rows, output_options
 from app.cli.settings_apply import definitions_of
 from app.cli.words import TEXT
 from app.definitions import commands
@@ -60,13 +60,13 @@ def set_aside() -> None:
 
 
 @set_aside.command("list", short_help="Print what is set aside.")
-@output_options()
+@output_options
 def list_set_aside(output: Output) -> None:
     """Print what is set aside and not lifted, in the order of the log."""
     told = [shown(one) for one in _definitions(settings_of_the_log()).set_asides.listed()]
     output.show(
         lambda: told,
-        lambda: Rows(_COLUMNS, map(_row, told)),
+        lambda: Rows.of(_COLUMNS, told),
         lambda: _draw(told),
     )
 
@@ -155,13 +155,10 @@ async def _lift(settings: Settings, definitions: Definitions, one: SetAside) -> 
     return appended
 
 
-def _row(one: Json) -> list[str]:
-    return [cell_text(one[name]) for name in _COLUMNS]
-
-
 def _draw(told: list[Json]) -> None:
     if not told:
         echo("Nothing is set aside.")
         return
     names = ("Id", "Partition", "From", "To", "Index", "Code", "Message")
-    Terminal().print(table_of(names, (_row(one)[: len(names)] for one in told), title="Set aside"))
+    rows = Rows.of(_COLUMNS[: len(names)], told).rows
+    Terminal().print(table_of(names, rows, title="Set aside"))

@@ -16,7 +16,7 @@ from app.settings import SHAPES_BYTES, Settings, environment_names, shown, unkno
 
 
 @click.group(invoke_without_command=True)
-@output_options()
+@output_options
 @click.pass_context
 def settings(context: click.Context, output: Output) -> None:
     """Print every setting: its variable, its value now and what it does."""

@@ -19,7 +19,7 @@ from app.wire.record_rows import pairs_text
 @click.command()
 @click.argument("subscription", type=TEXT)
 @click.argument("transaction_id", type=TEXT)
-@output_options()
+@output_options
 @remote_options
 def trace(
     subscription: str, transaction_id: str, output: Output, url: str | None, key: str | None
@@ -102,14 +102,12 @@ def _print_all(arrivals: Sequence[Json]) -> None:
 
 def _print(arrival: Json) -> None:
     place = arrival["position"]
-    at = f"{place['partition']}:{place['offset']}:{place['index']}"
     amended = ", amended" if arrival["amended"] else ""
     reason = f" ({arrival['reason']})" if arrival["reason"] else ""
     echo(f"{arrival['status']}{reason}{amended}: {arrival['code']} at {arrival['timestamp']}")
-    echo(f"  appended {place['append_time']} at {at}")
+    echo(f"  appended {place['append_time']} at {place_text(place)}")
     if arrival["duplicate_of"] is not None:
-        first = arrival["duplicate_of"]
-        echo(f"  the event at {first['partition']}:{first['offset']}:{first['index']} counts")
+        echo(f"  the event at {place_text(arrival['duplicate_of'])} counts")
     for charge in arrival["charges"]:
         echo(f"  charge {charge['charge_code']} of {charge['billable_metric_code']}: {_of(charge)}")
 

@@ -29,7 +29,7 @@ _IMPLICIT = "On the implicit plan, which is not billed: nobody defined this subs
     "--customer", type=TEXT, help="Its external_customer_id. Default: asked of the worker."
 )
 @click.option("--past", is_flag=True, help="The ended periods, newest first, not the running one.")
-@output_options()
+@output_options
 @remote_options
 def usage(
     subscription: str,

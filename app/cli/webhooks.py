@@ -9,10 +9,10 @@ import uvloop
 
 from app.bounds.limits import LOG_REPEATED_S
 from app.cli.brokers import reached, settings_of_the_log
-from app.cli.failures import load_settings, told_plainly
+from app.cli.failures import load_settings
 from app.cli.interrupts import ended_by_signals
 from app.cli.output import echo
-from app.cli.rows import Output, Rows, cell_text, output_options
+from app.cli.rows import Output, Rows, output_options
 from app.cli.words import COUNT
 from app.clock import SystemClock
 from app.local_servers.ports import require_free, require_own_address
@@ -48,7 +48,7 @@ def webhooks(context: click.Context, events_errors: bool) -> None:
     if not settings.kafka_bootstrap_servers:
         settings = settings_of_the_log()
     configure(settings.log_level, settings.log_format, LOG_REPEATED_S)
-    with reached(settings), told_plainly():
+    with reached(settings):
         host = settings.http_host
         require_own_address(host, "METER_HTTP_HOST")
         require_free(
@@ -70,7 +70,7 @@ async def _run(settings: Settings, events_errors: bool) -> None:
 
 @webhooks.command()
 @click.option("--most", type=COUNT, default=_LISTED, show_default=True, help="So many, the newest.")
-@output_options()
+@output_options
 def failed(most: int, output: Output) -> None:
     """List what the process of this state directory gave up, newest first."""
     settings = settings_of_the_log()
@@ -78,5 +78,4 @@ def failed(most: int, output: Output) -> None:
         {name: getattr(each, name) for name in _COLUMNS}
         for each in islice(Failures(settings.state_dir).newest(), most)
     ]
-    rows = ([cell_text(value) for value in each.values()] for each in found)
-    output.show(lambda: found, lambda: Rows(_COLUMNS, rows, frozenset({"given_up_at"})))
+    output.show(lambda: found, lambda: Rows.of(_COLUMNS, found, frozenset({"given_up_at"})))

@@ -37,7 +37,7 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red", "unknown": "magenta"
     type=click.Path(dir_okay=False, path_type=Path),
     help="Also write FILE.zip for whoever helps: findings, settings without secrets, metrics.",
 )
-@output_options()
+@output_options
 @remote_options
 def doctor(output: Output, bundle: Path | None, url: str | None, key: str | None) -> None:
     """Check settings, Kafka, topics, group, producers, Redis, this machine and a running worker.
@@ -76,7 +76,7 @@ def doctor(output: Output, bundle: Path | None, url: str | None, key: str | None
     )
     if output.form not in ("table", "json"):
         echo(_summary(findings), err=True)
-    if bundle is not None and not output.is_json:
+    if bundle is not None and output.form != "json":
         echo(f"Written to {bundle}.", err=True)
     sys.exit(exit_code(findings))
 

@@ -22,7 +22,7 @@ FIGURE = "0.10000000000000000000000000000000001"
 
 
 @click.command()
-@output_options()
+@output_options
 def things(output: Output) -> None:
     rows = Rows(
         ("name", "units", "at"),
