@@ -16,7 +16,7 @@ from app.definitions.model import SettingsRecord
 from app.definitions.settings_records import changed_fixed_settings
 from app.definitions.state import Definitions
 from app.kafka.clients import Producer, started
-from app.kafka.log_readers import LogReader
+from app.kafka.log_readers import whole
 from app.kafka.topics import METER_DEFINITIONS, admin_client, ensure_topics, partition_count
 from app.runtime.agreement import settings_record
 from app.settings import Settings, environment_names
@@ -92,23 +92,11 @@ def _confirmed() -> bool:
 
 async def definitions_of(settings: Settings) -> Definitions:
     """Return what the log has now."""
-    topic = settings.topic(METER_DEFINITIONS)
-    await partition_count(settings, topic)
     definitions = Definitions()
-    reader = LogReader(settings, topic)
-
-    async def follow() -> None:
-        async for batch in reader.batches():
-            for record in batch:
+    async with whole(settings, settings.topic(METER_DEFINITIONS)) as batches:
+        async for _, records in batches:
+            for record in records:
                 apply(definitions, record.value, record.timestamp_ms, record.offset)
-
-    following = asyncio.create_task(follow())
-    try:
-        await reader.caught_up.wait()
-    finally:
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
-        await reader.stop()
     return definitions
 
 
