@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 import click
-import msgspec
 
 from app.cli.exits import WrongUsage, not_installed
+from app.cli.remote import decode
 
 Row = dict[str, Any]
 """Lago's fields of an event; `properties` is an object. Values are texts or exact numbers."""
@@ -72,7 +72,7 @@ def _of_json_lines(file: IO[bytes], columns: Mapping[str, str]) -> Iterator[tupl
         if not line.strip():
             continue
         try:
-            found = _decode(line)
+            found = decode(line)
         except (ValueError, RecursionError) as error:
             raise WrongUsage(f"line {number}: {error}") from error
         if not isinstance(found, dict):
@@ -145,7 +145,7 @@ def _known(given: Mapping[str, Any]) -> Row:
     if isinstance(properties, dict):
         row["properties"] = dict(properties)
     elif isinstance(properties, str):
-        row["properties"] = _decode(properties.encode())
+        row["properties"] = decode(properties.encode())
     for name, value in given.items():
         if name.startswith(_PROPERTY):
             row.setdefault("properties", {})[name.removeprefix(_PROPERTY)] = value
@@ -182,6 +182,3 @@ def _seconds(text: str) -> str:
     if at.tzinfo is None:
         return text
     return f"{int(at.timestamp())}.{at.microsecond // 1000:03d}"
-
-
-_decode = msgspec.json.Decoder(float_hook=Decimal).decode

@@ -11,7 +11,7 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from ssl import SSLCertVerificationError, SSLContext
 from time import time
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
 from urllib.request import Request, urlopen
@@ -55,7 +55,7 @@ class RequestRefused(click.ClickException):
     def details(self) -> Json:
         """Return what the worker says of each field; nothing if it says nothing."""
         try:
-            found = _decode(self.answer[0])["error_details"] if self.answer else {}
+            found = decode(self.answer[0])["error_details"] if self.answer else {}
         except (ValueError, KeyError, TypeError):
             return {}
         return found if isinstance(found, dict) else {}
@@ -102,7 +102,7 @@ class Remote:
             if refused.answer is None:
                 raise
             content, headers = refused.answer
-        found: Json = _decode(content)
+        found: Json = decode(content)
         told = headers.get("Date")
         ahead_s = 0.0 if told is None else parsedate_to_datetime(told).timestamp() - time()
         return found, ahead_s
@@ -136,7 +136,7 @@ class Remote:
             done = False
             try:
                 for number, text in enumerate(answer):
-                    line: Json = _decode(text)
+                    line: Json = decode(text)
                     if "error" in line:
                         raise NoVerdict(f"{self.url} stopped: {line['error']}")
                     done = done or line.get("done") is True
@@ -157,7 +157,7 @@ class Remote:
     def _decoded(self, content: bytes) -> Json:
         try:
             # As decimals, so that a figure is printed as the worker spelled it.
-            found: Json = _decode(content)
+            found: Json = decode(content)
         except ValueError as error:
             raise NoVerdict(nobody_answers(self.url, error)) from error
         return found
@@ -357,4 +357,5 @@ def _worker_url(settings: Settings) -> str:
     return settings.advertised_url or f"{scheme}://{host}:{settings.http_port}"
 
 
-_decode = msgspec.json.Decoder(float_hook=Decimal).decode
+decode: Final = msgspec.json.Decoder(float_hook=Decimal).decode
+"""Reads JSON; a number keeps its digits."""

@@ -5506,7 +5506,7 @@ BUGS = (
     Bug(
         "lago-overwrites-without-a-wish",
         "app/cli/lago/taking.py",
-        "if one.here is not None and not (self._wishes.update or update):",
+        "if one.here is not None and not (self._updates or update):",
         "if False:",
         "tests/app/cli/lago/test_migrate.py"
         "::test_what_differs_is_shown_and_written_only_when_asked",
@@ -5514,7 +5514,7 @@ BUGS = (
     Bug(
         "lago-dry-run-writes",
         "app/cli/lago/taking.py",
-        "        if self._wishes.dry_run:\n            self.count",
+        "        if self.is_dry:\n            self.count",
         "        if False:\n            self.count",
         "tests/app/cli/lago/test_migrate.py::test_a_dry_run_prints_the_plan_and_writes_nothing",
     ),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 from email.message import Message
 from http.client import HTTPException
 from typing import IO, Any, Final, TypeVar
@@ -16,7 +15,7 @@ import click
 import msgspec
 
 from app.cli.exits import NoVerdict
-from app.cli.remote import Json, Remote, RequestRefused
+from app.cli.remote import Json, Remote, RequestRefused, decode
 
 PER_PAGE: Final = 100
 TIMEOUT_S: Final = 60.0
@@ -135,7 +134,7 @@ class Lago:
         with self._opener.open(request, timeout=TIMEOUT_S) as answer:
             content = answer.read()
         try:
-            found = _decode(content)
+            found = decode(content)
         except ValueError as error:
             raise NoVerdict(f"{address} answers no JSON: is it Lago's API?") from error
         if not isinstance(found, dict):
@@ -146,7 +145,7 @@ class Lago:
         if error.code in (401, 403):
             return LagoRefused(f"{address}: Lago refuses this key ({error.code}).", error.code)
         try:
-            body = _decode(error.read())
+            body = decode(error.read())
             reason = body.get("code") or body.get("error")
         except (ValueError, AttributeError):
             reason = error.reason
@@ -180,7 +179,7 @@ class Here:
 
     def write(self, method: str, path: str, body: Json) -> Json:
         """Send a body by POST or PUT; its numbers stay numbers. Raises as `Remote.get` does."""
-        text: Any = msgspec.Raw(_encode(body))
+        text: Any = msgspec.Raw(encode(body))
         send = self.worker.post if method == "POST" else self.worker.put
         return self._patiently(lambda: send(f"/api/v1{path}", text))
 
@@ -230,5 +229,4 @@ def _backoff_s(attempt: int) -> float:
     return min(wait_s, LONGEST_WAIT_S)
 
 
-_decode = msgspec.json.Decoder(float_hook=Decimal).decode
-_encode = msgspec.json.Encoder(decimal_format="number").encode
+encode: Final = msgspec.json.Encoder(decimal_format="number").encode

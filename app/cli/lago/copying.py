@@ -13,7 +13,6 @@ from app.cli.output import echo
 from app.cli.remote import Json, segment
 from app.definitions.aggregation_types import NOT_FOR_SALE
 
-KINDS: Final = ("organization", "metrics", "customers", "plans", "subscriptions")
 _OTHERS: Final = ("taxes", "coupons", "add_ons")
 
 
@@ -240,10 +239,11 @@ def _values(charge_filter: Json) -> str:
     return repr(sorted((key, sorted(texts)) for key, texts in values.items()))
 
 
-STEPS: Final[Mapping[str, Callable[[Copying], None]]] = {
+KINDS: Final[Mapping[str, Callable[[Copying], None]]] = {
     "organization": Copying.organization,
     "metrics": Copying.metrics,
     "customers": Copying.customers,
     "plans": Copying.plans,
     "subscriptions": Copying.subscriptions,
 }
+"""What is copied, in the order in which it is."""

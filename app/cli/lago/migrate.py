@@ -11,8 +11,8 @@ import msgspec
 from app.cli.api_keys import key_of_file
 from app.cli.exits import DIFFERS
 from app.cli.lago.client import Here, Lago, lago_key_option
-from app.cli.lago.copying import KINDS, STEPS, Copying
-from app.cli.lago.taking import Ids, Taking, Wishes
+from app.cli.lago.copying import KINDS, Copying
+from app.cli.lago.taking import Ids, Taking
 from app.cli.output import echo
 from app.cli.remote import remote, remote_options
 from app.cli.words import TEXT
@@ -66,13 +66,13 @@ def migrate(
     """
     ids: Ids = _ids_of(map_file)
     here = Here(remote(url, key))
-    taking = Taking(here, Wishes(dry_run, update), ids)
+    taking = Taking(here, ids, dry_run=dry_run, update=update)
     copying = Copying(Lago(lago_url, key_of_file(lago_key_file)), here, taking, with_terminated)
     try:
         for kind in only:
             echo(f"reading {kind}", err=True)
-            STEPS[kind](copying)
-        if only == KINDS:
+            KINDS[kind](copying)
+        if only == tuple(KINDS):
             copying.others()
     finally:
         if map_file is not None and not dry_run:

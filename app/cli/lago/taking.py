@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
-
-import msgspec
+from typing import Any, NamedTuple
 
 from app.cli.lago import objects
-from app.cli.lago.client import Here
+from app.cli.lago.client import Here, encode
 from app.cli.lago.objects import Difference
 from app.cli.output import echo
 from app.cli.remote import Json, RequestRefused
@@ -18,13 +16,6 @@ _CREATED, _EQUAL, _CHANGED = "written", "equal", "changed"
 _DIFFERS, REFUSED = "differs", "refused"
 Ids = dict[str, dict[str, str]]
 """Lago's ids and ours, by kind."""
-
-
-class Wishes(NamedTuple):
-    """What the options say."""
-
-    dry_run: bool
-    update: bool
 
 
 class PlacedObject(NamedTuple):
@@ -51,18 +42,16 @@ class PlacedObject(NamedTuple):
 class Taking:
     """Takes objects over, and tells what became of each."""
 
-    def __init__(self, here: Here, wishes: Wishes, ids: Ids) -> None:
+    def __init__(self, here: Here, ids: Ids, *, dry_run: bool, update: bool) -> None:
+        """Note ids in `ids`. `update`: write also what is there and differs."""
         self._here = here
-        self._wishes = wishes
+        self.is_dry = dry_run
+        """Whether nothing is to be written."""
+        self._updates = update
         self._ids = ids
         self._outcomes = Counter[tuple[str, str]]()
         self._left = 0
         """What has no place here."""
-
-    @property
-    def is_dry(self) -> bool:
-        """Whether nothing is to be written."""
-        return self._wishes.dry_run
 
     @property
     def unsettled(self) -> bool:
@@ -77,10 +66,10 @@ class Taking:
             return one.here
         echo(f"{'+' if one.here is None else '~'} {one.told}")
         _tell(found)
-        if one.here is not None and not (self._wishes.update or update):
+        if one.here is not None and not (self._updates or update):
             self.count(one.kind, _DIFFERS)
             return one.here
-        if self._wishes.dry_run:
+        if self.is_dry:
             self.count(one.kind, _CREATED if one.here is None else _CHANGED)
             return one.here
         return self._written(one, found)
@@ -132,13 +121,13 @@ class Taking:
         if ours is not None and theirs.get("lago_id"):
             self._ids.setdefault(kind, {})[str(theirs["lago_id"])] = str(ours["lago_id"])
 
-    def count(self, kind: str, outcome: str = _EQUAL) -> None:
+    def count(self, kind: str, outcome: str) -> None:
         """Count what became of an object."""
         self._outcomes[kind, outcome] += 1
 
     def summary(self) -> str:
         """Return the last line: what became of each kind of objects."""
-        return "; ".join([*_parts(self._outcomes, self._wishes.dry_run), f"{self._left} left out"])
+        return "; ".join([*_parts(self._outcomes, self.is_dry), f"{self._left} left out"])
 
 
 def _parts(outcomes: Mapping[tuple[str, str], int], dry_run: bool) -> list[str]:
@@ -155,7 +144,4 @@ def _tell(found: Sequence[Difference]) -> None:
 
 
 def _text(value: Any) -> str:
-    return _encode(value).decode()
-
-
-_encode: Final = msgspec.json.Encoder(decimal_format="number").encode
+    return encode(value).decode()
