@@ -151,5 +151,5 @@ class FollowedDefinitions:
                 if instant.at_ms <= self.told_until_ms:
                     yield from instant_messages(self.definitions, (instant,), self.told_until_ms)
                 elif instant not in noted:
-                    self.agenda.note((instant,))
+                    self.agenda.note(instant)
             yield None

@@ -5,7 +5,7 @@ Nothing in the log says that it happens. It is told when the process's clock has
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from heapq import heappop, heappush
 from typing import Final, NamedTuple
 
@@ -73,14 +73,13 @@ class Agenda:
             if subscription is not None:
                 for each in instants_of(subscription):
                     if each.at_ms > after_ms and not (yield from _was_past(versions, each)):
-                        self.note((each,))
+                        self.note(each)
             if count % STEP_ITEMS == 0:
                 yield
 
-    def note(self, instants: Iterable[Instant]) -> None:
+    def note(self, instant: Instant) -> None:
         """Note what is to happen."""
-        for instant in instants:
-            heappush(self._coming, instant)
+        heappush(self._coming, instant)
 
     def next_ms(self, until_ms: int) -> int | None:
         """Return when the next is noted that happens by an instant; None: nothing more does."""

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
-from typing import Final
+from typing import Final, NamedTuple
 
 from app.webhooks.message import Message
 
@@ -44,16 +44,13 @@ class Delivery:
         return len(self.message.body) + 1_000
 
 
-class Attempt:
+class Attempt(NamedTuple):
     """What an attempt came to: it is over, or tried again after a wait."""
 
-    __slots__ = ("succeeded", "took_s", "wait_s")
-
-    def __init__(self, succeeded: bool, took_s: float, wait_s: float | None = None):
-        self.succeeded = succeeded
-        self.took_s = took_s
-        self.wait_s = wait_s
-        """Seconds until the next attempt; None: there is none."""
+    succeeded: bool
+    took_s: float
+    wait_s: float | None = None
+    """Seconds until the next attempt; None: there is none."""
 
 
 class Outbox:

@@ -121,7 +121,8 @@ class Places:
         told = {tp: Committed(progress.done_to) for tp, progress in self.of_partitions.items()}
         if self.owns_log:
             # Where hours are not told, they begin with the one in which that is asked for.
-            hours = self.of_hours.done_to if self._tells_hours else self._hour()
+            this_hour = self._clock.now_ms() // HOUR_MS
+            hours = self.of_hours.done_to if self._tells_hours else this_hour
             note = _Note(self._began_ms, self.of_instants.done_to - 1, hours)
             told[self._log] = Committed(self.of_log.done_to, str(note))
         changed = {tp: each for tp, each in told.items() if self._committed.get(tp) != each}
@@ -138,6 +139,3 @@ class Places:
             offset = starts[tp] if committed is None else committed.offset
             self._reader.seek(tp, offset)
             self.of_partitions[tp] = Progress(offset)
-
-    def _hour(self) -> int:
-        return self._clock.now_ms() // HOUR_MS

@@ -65,7 +65,7 @@ class Session:
         metrics: Metrics,
         partitions: frozenset[TopicPartition],
         *,
-        events_errors: bool = False,
+        events_errors: bool,
     ):
         """Take over partitions; `readings` make messages of the records of each topic."""
         self._settings = settings

@@ -32,10 +32,6 @@ class ToldObject(NamedTuple):
     object_type: ObjectType
     object: Metric | Plan | Customer | Subscription
 
-    @property
-    def object_id(self) -> str:
-        return self.object.id
-
 
 def told_of(
     definitions: Definitions, changes: Iterable[Change], append_time_ms: int
@@ -105,25 +101,9 @@ def messages(
     for each in told:
         first = each.webhook_type not in types
         types.add(each.webhook_type)
-        identity = record_id if first else f"{record_id}:{each.object_id}"
+        identity = record_id if first else f"{record_id}:{each.object.id}"
         yield from _wanted(definitions, each, identity, at_ms)
         yield None
-
-
-def message(
-    definitions: Definitions, told: ToldObject, identity: str, at_ms: int
-) -> Steps[Message]:
-    """Return the message of one object, as the API shows it now."""
-    thing = told.object
-    shown = yield from _shown(definitions, thing, at_ms)
-    lane = thing.external_id if isinstance(thing, Subscription) else thing.id
-    return Message(
-        thing.organization_id,
-        told.webhook_type,
-        identity,
-        lane,
-        body_of(thing.organization_id, told.webhook_type, told.object_type, shown),
-    )
 
 
 def instant_messages(
@@ -144,9 +124,12 @@ def _wanted(
     definitions: Definitions, told: ToldObject, identity: str, at_ms: int
 ) -> Iterator[Message | None]:
     """Yield the message of one object if any endpoint wants it: most of the cost is its body."""
-    endpoints = definitions.webhook_endpoints
-    if endpoints.wanting(told.object.organization_id, told.webhook_type):
-        yield (yield from message(definitions, told, identity, at_ms))
+    endpoints, thing = definitions.webhook_endpoints, told.object
+    if endpoints.wanting(thing.organization_id, told.webhook_type):
+        shown = yield from _shown(definitions, thing, at_ms)
+        lane = thing.external_id if isinstance(thing, Subscription) else thing.id
+        body = body_of(thing.organization_id, told.webhook_type, told.object_type, shown)
+        yield Message(thing.organization_id, told.webhook_type, identity, lane, body)
 
 
 def _shown(

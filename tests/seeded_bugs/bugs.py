@@ -4877,7 +4877,7 @@ BUGS = (
     Bug(
         "webhook-made-for-nobody",
         "app/webhooks/telling.py",
-        "if endpoints.wanting(told.object.organization_id, told.webhook_type):",
+        "if endpoints.wanting(thing.organization_id, told.webhook_type):",
         "if endpoints is not None:",
         "tests/app/webhooks/test_telling.py::test_what_no_endpoint_wants_is_not_made",
     ),
