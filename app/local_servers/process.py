@@ -9,7 +9,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -43,7 +43,7 @@ class ServerProcess:
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def start(self, command: list[str], environment: Mapping[str, str] | None = None) -> None:
+    def start(self, command: list[str]) -> None:
         """Start the program in a session of its own, so that Ctrl-C reaches only us.
 
         The log of the start before this one is kept as `….1`.
@@ -58,7 +58,6 @@ class ServerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(environment or {})},
                 start_new_session=True,
             )
         self._remember(self._process.pid)
@@ -71,9 +70,7 @@ class ServerProcess:
         """
         deadline = asyncio.get_running_loop().time() + timeout_s
         while not await probe():
-            if self._process is not None and (code := self._process.poll()) is not None:
-                self._forget()
-                raise StackError(f"{self.name} ended at start (code {code}).{self._tail()}")
+            self._require_running("at start")
             if asyncio.get_running_loop().time() > deadline:
                 self.kill()
                 raise StackError(f"{self.name} was not ready within {timeout_s:g} s.{self._tail()}")
@@ -86,9 +83,7 @@ class ServerProcess:
             StackError: it did; holds the log's last lines.
         """
         while True:
-            if self._process is not None and (code := self._process.poll()) is not None:
-                self._forget()
-                raise StackError(f"{self.name} ended by itself (code {code}).{self._tail()}")
+            self._require_running("by itself")
             await asyncio.sleep(WATCH_S)
 
     async def stop(self, timeout_s: float) -> None:
@@ -122,6 +117,11 @@ class ServerProcess:
                     leftover.wait()
         self._forget()
         return leftover is not None
+
+    def _require_running(self, how: str) -> None:
+        if self._process is not None and (code := self._process.poll()) is not None:
+            self._forget()
+            raise StackError(f"{self.name} ended {how} (code {code}).{self._tail()}")
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.poll() is None:

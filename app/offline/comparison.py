@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -176,8 +176,3 @@ def _texts(value: bytes | None) -> dict[str, str]:
 
 def _text(field: object) -> str:
     return field if isinstance(field, str) else msgspec.json.encode(field).decode()
-
-
-def named(differing: Iterable[Differing]) -> Iterator[MessagePlace]:
-    """Yield where published messages stand that are to be told of."""
-    return (each.published for each in differing if each.published is not None)

@@ -28,7 +28,7 @@ from app.kafka.topics import METER_DEFINITIONS, admin_client
 from app.meter.errors import Unavailable
 from app.meter.evidence import Difference, TopicsReport
 from app.offline.arrival_log import ArrivalLog
-from app.offline.comparison import Comparison, Differing, MessagePlace, named
+from app.offline.comparison import Comparison, Differing, MessagePlace
 from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
 from app.settings import Settings
 from app.wire.arrivals import SubscriptionKey
@@ -170,8 +170,10 @@ class _Proof:
     async def _differences(self, differing: Sequence[Differing]) -> list[Difference]:
         reader, told = RecordReader(self._settings), list[Difference]()
         offsets: dict[tuple[Topic, int], list[int]] = {}
-        for topic, partition, offset in named(differing):
-            offsets.setdefault((topic, partition), []).append(offset)
+        for each in differing:
+            if each.published is not None:
+                topic, partition, offset = each.published
+                offsets.setdefault((topic, partition), []).append(offset)
         try:
             values = {
                 MessagePlace(topic, partition, offset): record.value
