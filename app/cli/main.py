@@ -13,65 +13,62 @@ from app.cli.ending import told_at_the_end
 from app.cli.exits import WrongUsage, not_installed
 
 
-class _CommandPlace(NamedTuple):
+class _Place(NamedTuple):
     """Where a command is, the extra that installs what it needs, and the line that lists it."""
 
     module: str
     extra: str | None
     short_help: str
-    attribute: str
-
-
-def _place(module: str, extra: str | None, short_help: str, attribute: str = "") -> _CommandPlace:
-    return _CommandPlace(f".{module}", extra, short_help, attribute or module)
+    attribute: str = ""
+    """What it is called there, if not as the module."""
 
 
 _COMMANDS: Final = {
-    "apply": _place("apply", None, "Create or update what files define."),
-    "completion": _place("completion", None, "Print what completes words in a shell."),
-    "compare": _place("lago.compare", None, "Compare usage in Lago with usage here.", "compare"),
-    "context": _place("context", None, "Name workers that are asked, and choose one."),
-    "dead-letters": _place("dead_letters", None, "List refused events, and replay them."),
-    "delete": _place(
+    "apply": _Place("apply", None, "Create or update what files define."),
+    "completion": _Place("completion", None, "Print what completes words in a shell."),
+    "compare": _Place("lago.compare", None, "Compare usage in Lago with usage here.", "compare"),
+    "context": _Place("context", None, "Name workers that are asked, and choose one."),
+    "dead-letters": _Place("dead_letters", None, "List refused events, and replay them."),
+    "delete": _Place(
         "objects", None, "Delete a metric, plan or customer; end a subscription.", "delete_object"
     ),
-    "doctor": _place(
+    "doctor": _Place(
         "doctor.command",
         "worker",
         "Check what a worker stands on, and how to mend it.",
         "doctor",
     ),
-    "events": _place("events", None, "Correct events that were sent, at any age."),
-    "explain": _place("explain", None, "Show the events that a figure is made of."),
-    "export": _place("export", "worker", "Write a log as JSON lines.", "export_command"),
-    "fold": _place("fold", "fold", "Fold two files offline: the bytes a worker publishes."),
-    "get": _place("objects", None, "Print one metric, plan, event or other object.", "get_object"),
-    "import": _place("import_logs", "worker", "Write both logs anew, from an export."),
-    "keys": _place("keys", None, "Make keys for the API."),
-    "limits": _place("limits", None, "Print every limit of what one input may cost."),
-    "migrate": _place("lago.migrate", None, "Copy definitions from Lago.", "migrate"),
-    "list": _place(
+    "events": _Place("events", None, "Correct events that were sent, at any age."),
+    "explain": _Place("explain", None, "Show the events that a figure is made of."),
+    "export": _Place("export", "worker", "Write a log as JSON lines.", "export_command"),
+    "fold": _Place("fold", "fold", "Fold two files offline: the bytes a worker publishes."),
+    "get": _Place("objects", None, "Print one metric, plan, event or other object.", "get_object"),
+    "import": _Place("import_logs", "worker", "Write both logs anew, from an export."),
+    "keys": _Place("keys", None, "Make keys for the API."),
+    "limits": _Place("limits", None, "Print every limit of what one input may cost."),
+    "migrate": _Place("lago.migrate", None, "Copy definitions from Lago.", "migrate"),
+    "list": _Place(
         "objects", None, "Print all metrics, plans, events or other objects.", "list_objects"
     ),
-    "preview": _place("preview", None, "Show what a changed definition would make."),
-    "reconcile": _place("reconcile", None, "Compare a list of events sent with what counted."),
-    "records": _place("records", None, "Print what was published, and what has changed."),
-    "send": _place("send", None, "Send the events of a file; say what became of each."),
-    "series": _place("series", None, "Print usage of a metric by hour, day or month."),
-    "set-aside": _place(
+    "preview": _Place("preview", None, "Show what a changed definition would make."),
+    "reconcile": _Place("reconcile", None, "Compare a list of events sent with what counted."),
+    "records": _Place("records", None, "Print what was published, and what has changed."),
+    "send": _Place("send", None, "Send the events of a file; say what became of each."),
+    "series": _Place("series", None, "Print usage of a metric by hour, day or month."),
+    "set-aside": _Place(
         "set_aside", "worker", "List raw records that no fold looks at; name more."
     ),
-    "settings": _place("settings", "worker", "Print every setting, or apply them."),
-    "stack": _place("stack", "local", "Run only the servers: Kafka and Redis."),
-    "statement": _place("statement", "fold", "Write a figure with its proof; check one."),
-    "topics": _place("topics", "worker", "Make the topics of a worker before it starts."),
-    "trace": _place("trace", None, "Show what became of an event, and why."),
-    "up": _place("up", "local", "Run everything on this machine."),
-    "usage": _place("usage", None, "Print the usage of a subscription."),
-    "verify": _place("verify", None, "Compare usage with a fold of the raw topic."),
-    "watch": _place("watch", None, "Show partitions, lag, closing and usage, live."),
-    "webhooks": _place("webhooks", "worker", "Tell organizations what happens."),
-    "worker": _place("worker", "worker", "Run one worker on given servers."),
+    "settings": _Place("settings", "worker", "Print every setting, or apply them."),
+    "stack": _Place("stack", "local", "Run only the servers: Kafka and Redis."),
+    "statement": _Place("statement", "fold", "Write a figure with its proof; check one."),
+    "topics": _Place("topics", "worker", "Make the topics of a worker before it starts."),
+    "trace": _Place("trace", None, "Show what became of an event, and why."),
+    "up": _Place("up", "local", "Run everything on this machine."),
+    "usage": _Place("usage", None, "Print the usage of a subscription."),
+    "verify": _Place("verify", None, "Compare usage with a fold of the raw topic."),
+    "watch": _Place("watch", None, "Show partitions, lag, closing and usage, live."),
+    "webhooks": _Place("webhooks", "worker", "Tell organizations what happens."),
+    "worker": _Place("worker", "worker", "Run one worker on given servers."),
 }
 
 
@@ -94,14 +91,14 @@ class _Commands(click.Group):
         if place is None:
             return None
         try:
-            module = import_module(place.module, __package__)
+            module = import_module(f".{place.module}", __package__)
         except ModuleNotFoundError as error:
             missing = (error.name or "").partition(".")[0]
             if place.extra is None or missing in _OURS:
                 raise
             told = f"`meter {cmd_name}` needs {not_installed(missing, place.extra)}"
             raise WrongUsage(told) from error
-        command: click.Command = getattr(module, place.attribute)
+        command: click.Command = getattr(module, place.attribute or place.module)
         return command
 
     def resolve_command(

@@ -116,14 +116,14 @@ def _posting(worker: Remote, *, to_kafka: bool) -> Iterator[Post]:
             f"--kafka needs {not_installed(str(error.name), 'worker')}"
         ) from error
     organization_id = str(worker.get("/api/v1/organizations")["organization"]["lago_id"])
-    with direct(organization_id) as log:
+    with direct(organization_id) as append:
 
-        def append(events: list[Row]) -> Json:
+        def post(events: list[Row]) -> Json:
             # What is malformed becomes a dead letter.
-            log.append(events)
+            append(events)
             return {}
 
-        yield append
+        yield post
 
 
 def _nested(counts: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:

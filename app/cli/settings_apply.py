@@ -50,7 +50,8 @@ def apply_settings(yes: bool, dry_run: bool, as_json: bool) -> None:
     changes = differences(in_force, wanted)
     if not as_json:
         _print(changes)
-    applied = bool(changes) and not dry_run and (yes or (not as_json and _confirmed()))
+    question = "Append these to the definitions log?"
+    applied = bool(changes) and not dry_run and (yes or (not as_json and click.confirm(question)))
     if applied:
         with reached(settings):
             asyncio.run(_append(settings, wanted))
@@ -84,10 +85,6 @@ def _print(changes: list[Change]) -> None:
         echo(f"  {change['setting']}: {change['before']!r} -> {change['after']!r}")
     if not changes:
         echo("Nothing to change: the log has these settings.")
-
-
-def _confirmed() -> bool:
-    return click.confirm("Append these to the definitions log?")
 
 
 async def definitions_of(settings: Settings) -> Definitions:

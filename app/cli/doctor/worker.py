@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from app.cli.doctor.finding import CLOCKS_APART_S, Finding, Outcome, judged
 from app.cli.remote import Json
@@ -60,23 +60,24 @@ def _since_start(samples: Samples, now_s: float) -> Iterator[Finding]:
         yield judged(AREA, "revisions", revisions > published * REVISED_SHARE, found, mend)
 
 
-class _Check:
-    """A metric, and from which value on it is told."""
+class _Check(NamedTuple):
+    """A metric, and above which value it is told."""
 
-    def __init__(
-        self, check: str, metric: str, most: float, outcome: Outcome, text: str, mend: str
-    ) -> None:
-        self.name, self._metric, self._most = check, metric, most
-        self._outcome, self._text, self._mend = outcome, text, mend
+    name: str
+    metric: str
+    most: float
+    outcome: Outcome
+    text: str
+    mend: str
 
     def of(self, samples: Samples) -> Finding:
-        value = samples.get(self._metric)
+        value = samples.get(self.metric)
         if value is None:
             mend = "Ask a worker of this version."
-            found = f"The worker does not tell {self._metric}."
+            found = f"The worker does not tell {self.metric}."
             return Finding(AREA, self.name, "unknown", found, mend)
-        found, is_ill = self._text.format(value), value > self._most
-        return judged(AREA, self.name, is_ill, found, self._mend, outcome=self._outcome)
+        found, is_ill = self.text.format(value), value > self.most
+        return judged(AREA, self.name, is_ill, found, self.mend, outcome=self.outcome)
 
 
 _CHECKS: Final = (
