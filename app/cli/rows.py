@@ -79,13 +79,13 @@ class Output(NamedTuple):
             case "table":
                 _draw(found, header=self.header)
             case "csv":
-                _write_csv(found, header=self.header)
+                _write_texts(found, _csv_line, header=self.header)
             case "jsonl":
                 _write_lines(found)
             case "parquet":
                 write_parquet(found)
             case _:
-                _write_tsv(found, header=self.header)
+                _write_texts(found, _tsv_line, header=self.header)
 
 
 def output_options(command: Command) -> Command:
@@ -158,11 +158,13 @@ def _draw(found: Rows, *, header: bool) -> None:
         echo("Nothing is there.")
 
 
-def _write_tsv(found: Rows, *, header: bool) -> None:
-    if header:
-        echo("\t".join(found.columns))
-    for row in found.rows:
-        echo("\t".join(_in_one_field(text) for text in row))
+def _write_texts(found: Rows, line_of: Callable[[Sequence[str]], str], *, header: bool) -> None:
+    for row in chain([found.columns] if header else [], found.rows):
+        echo(line_of(row))
+
+
+def _tsv_line(row: Sequence[str]) -> str:
+    return "\t".join(map(_in_one_field, row))
 
 
 def _in_one_field(text: str) -> str:
@@ -170,13 +172,6 @@ def _in_one_field(text: str) -> str:
     for plain, spelled in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
         text = text.replace(plain, spelled)
     return text
-
-
-def _write_csv(found: Rows, *, header: bool) -> None:
-    for row in [[*found.columns]] if header else []:
-        echo(_csv_line(row))
-    for texts in found.rows:
-        echo(_csv_line(texts))
 
 
 def _csv_line(row: Sequence[str]) -> str:
