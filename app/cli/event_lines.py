@@ -81,10 +81,10 @@ class EventsFile:
         """Return the records of each partition, in the order of partitions; see `read_events`."""
         return [read_events(self._lines(partition)) for partition in sorted(self._runs)]
 
-    def partitions(self, *, as_written: bool = False) -> Iterator[tuple[int, Iterator[EventLine]]]:
-        """Yield each partition with its records; `as_written`: times may go back."""
+    def as_written(self) -> Iterator[tuple[int, Iterator[EventLine]]]:
+        """Yield each partition with its records, of which times may go back."""
         for partition in sorted(self._runs):
-            yield partition, read_events(self._lines(partition), as_written=as_written)
+            yield partition, read_events(self._lines(partition), as_written=True)
 
     def _index(self) -> None:
         at, last = 0, None

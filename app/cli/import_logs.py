@@ -48,9 +48,15 @@ def import_logs(definitions: IO[bytes], events: IO[bytes], into_empty: bool, go_
     settings = settings_of_the_log()
     try:
         with EventsFile(events) as arrived, reached(settings):
-            defined = list(_definitions(definitions))
+            defined = [
+                Written(record.offset, record.append_time_ms, None, record.value)
+                for record in read_definitions(definitions)
+            ]
             with progress(len(defined) + arrived.count, "Writing") as advance:
-                logs = dict(_by_partition(arrived, advance))
+                logs = {
+                    number: _told(map(_written, log), advance)
+                    for number, log in arrived.as_written()
+                }
                 written = asyncio.run(_import(settings, _told(defined, advance), logs, go_on))
     except InvalidDefinitionsFile as error:
         raise click.ClickException(f"{definitions.name}: {error}") from error
@@ -75,18 +81,6 @@ async def _import(
             settings, METER_DEFINITIONS, {0: defined}, goes_on=go_on
         ),
     }
-
-
-def _definitions(file: IO[bytes]) -> Iterator[Written]:
-    for record in read_definitions(file):
-        yield Written(record.offset, record.append_time_ms, None, record.value)
-
-
-def _by_partition(
-    arrived: EventsFile, advance: Callable[[int], None]
-) -> Iterator[tuple[int, Iterable[Written]]]:
-    for number, log in arrived.partitions(as_written=True):
-        yield number, _told(map(_written, log), advance)
 
 
 def _told(records: Iterable[Written], advance: Callable[[int], None]) -> Iterator[Written]:

@@ -309,10 +309,10 @@ def operated(url: str | None, key: str | None) -> Remote:
     return remote(url, key)
 
 
-def local_settings(**values: Any) -> Settings:
+def local_settings() -> Settings:
     """Return the environment's settings, of the local profile unless it names another."""
     profile = {} if os.environ.get("METER_PROFILE") else {"profile": "local"}
-    return load_settings(**profile, **values)
+    return load_settings(**profile)
 
 
 def key_of_settings(known: ApiKey) -> str:
