@@ -1,4 +1,7 @@
-"""Charges of a plan and their filters, one at a time (metering-semantics §7.1)."""
+"""Charges of a plan and their filters, one at a time (metering-semantics §7.1).
+
+They are shown under the path of a subscription too: those of its plan.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from typing import Any
 
 from app.api.answering.call import Call
 from app.api.definitions.definitions_json import charge_json, filter_json
+from app.api.definitions.subscriptions import subscription_asked_for
 from app.api.http.errors import not_found
 from app.definitions import commands
 from app.definitions.command import Command
@@ -32,11 +36,14 @@ async def delete(call: Call) -> Any:
 
 
 async def show(call: Call) -> Any:
-    return show_in(call, _plan(call))
+    return _shown(call, _charge(call))
 
 
 async def index(call: Call) -> Any:
-    return await index_in(call, _plan(call))
+    """List the charges of a plan, the newest first."""
+    charges = sorted(_plan(call).charges, key=lambda charge: -charge.number)
+    definitions = call.meter.definitions
+    return await call.listing("charges", charges, lambda each: charge_json(definitions, each))
 
 
 async def create_filter(call: Call) -> Any:
@@ -57,33 +64,12 @@ async def delete_filter(call: Call) -> Any:
 
 
 async def show_filter(call: Call) -> Any:
-    return show_filter_in(call, _plan(call))
+    return _shown_filter(_charge(call), call.parameters["id"])
 
 
 async def index_filters(call: Call) -> Any:
-    return await index_filters_in(call, _plan(call))
-
-
-def show_in(call: Call, plan: Plan) -> Json:
-    """Return the charge of a plan that the path names. Raises 404."""
-    return _shown(call, _charge(call, plan))
-
-
-async def index_in(call: Call, plan: Plan) -> Json:
-    """List the charges of a plan, the newest first."""
-    charges = sorted(plan.charges, key=lambda charge: -charge.number)
-    definitions = call.meter.definitions
-    return await call.listing("charges", charges, lambda each: charge_json(definitions, each))
-
-
-def show_filter_in(call: Call, plan: Plan) -> Json:
-    """Return the filter of a charge of a plan that the path names. Raises 404."""
-    return _shown_filter(_charge(call, plan), call.parameters["id"])
-
-
-async def index_filters_in(call: Call, plan: Plan) -> Json:
     """List the filters of a charge, the oldest first: events go to the oldest that matches."""
-    charge = _charge(call, plan)
+    charge = _charge(call)
     return await call.listing("filters", charge.filters, lambda each: filter_json(charge, each))
 
 
@@ -114,15 +100,20 @@ def _names(call: Call) -> tuple[str, str, str]:
 
 
 def _plan(call: Call) -> Plan:
-    plan = call.meter.definitions.plan(call.organization_id, call.parameters["code"])
+    """Return the plan that the path names, or that of the subscription. Raises 404."""
+    definitions = call.meter.definitions
+    if "external_id" in call.parameters:
+        plan = definitions.plan_by_id(subscription_asked_for(call).plan_id)
+    else:
+        plan = definitions.plan(call.organization_id, call.parameters["code"])
     if plan is None:
         raise not_found("plan")
     return plan
 
 
-def _charge(call: Call, plan: Plan) -> Charge:
+def _charge(call: Call) -> Charge:
     code = call.parameters["charge_code"]
-    for charge in plan.charges:
+    for charge in _plan(call).charges:
         if charge.code == code:
             return charge
     raise not_found("charge")

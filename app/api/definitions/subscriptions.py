@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.api.answering.call import Call
-from app.api.definitions import plan_charges
 from app.api.definitions.definitions_json import charge_json, filter_json, subscription_json
 from app.api.definitions.selections import (
     PlanTest,
@@ -24,7 +23,7 @@ from app.api.http.errors import not_found
 from app.billing_periods.instants import iso_seconds
 from app.definitions import commands
 from app.definitions.command import Command
-from app.definitions.model import Plan, Subscription, SubscriptionStatus
+from app.definitions.model import Subscription, SubscriptionStatus
 
 _ROOT = "subscription"
 _STATUSES = get_args(SubscriptionStatus)
@@ -70,22 +69,6 @@ async def terminate(call: Call) -> Any:
 
 async def show(call: Call) -> Any:
     return _root(call, _one(call, _wanted_statuses(call)))
-
-
-async def charges(call: Call) -> Any:
-    return await plan_charges.index_in(call, _plan(call))
-
-
-async def charge(call: Call) -> Any:
-    return plan_charges.show_in(call, _plan(call))
-
-
-async def charge_filters(call: Call) -> Any:
-    return await plan_charges.index_filters_in(call, _plan(call))
-
-
-async def charge_filter(call: Call) -> Any:
-    return plan_charges.show_filter_in(call, _plan(call))
 
 
 async def update_charge(call: Call) -> Any:
@@ -195,16 +178,6 @@ def _candidates(
     if not found:
         found.append(index.by_organization.numbers(organization_id))
     return reduce(lambda some, others: some[np.isin(some, others)], found), tests
-
-
-def _plan(call: Call) -> Plan:
-    """Return the plan of the subscription that path and query name. Raises 404."""
-    name = "subscription_status" if call.query.texts("subscription_status") else "status"
-    subscription = _one(call, _wanted_statuses(call, name))
-    plan = call.meter.definitions.plan_by_id(subscription.plan_id)
-    if plan is None:
-        raise AssertionError("a subscription has a plan, if only a deleted one")
-    return plan
 
 
 def subscription_asked_for(call: Call) -> Subscription:

@@ -64,12 +64,12 @@ PLAN_CHARGES = (
 
 SUBSCRIPTION_CHARGES = (
     _own_charge.list(
-        subscriptions.charges,
+        plan_charges.index,
         "List the charges of a subscription's plan, newest first.",
         schemas.ChargeList,
         errors=(404,),
     ),
-    _own_charge.show(subscriptions.charge, "Show a charge of a subscription's plan."),
+    _own_charge.show(plan_charges.show, "Show a charge of a subscription's plan."),
     *_own_charge.change(
         subscriptions.update_charge,
         "Change a charge for one subscription, which gets a child plan if it has none.",
@@ -90,12 +90,12 @@ SUBSCRIPTION_CHARGES = (
         "Delete a filter for one subscription; its events go to the next that matches.",
     ),
     _own_filter.list(
-        subscriptions.charge_filters,
+        plan_charges.index_filters,
         "List the filters of a charge of a subscription's plan, oldest first.",
         schemas.FilterList,
         errors=(404,),
     ),
     _own_filter.show(
-        subscriptions.charge_filter, "Show a filter of a charge of a subscription's plan."
+        plan_charges.show_filter, "Show a filter of a charge of a subscription's plan."
     ),
 )
