@@ -6,6 +6,7 @@ from app.api import descriptions, operations
 from app.api.answering.router import Endpoint, Parameter
 from app.api.definitions import changes, history, organizations, preview
 from app.api.endpoints.parameters import POSITIVE, V1
+from app.api.endpoints.resource import Resource
 from app.api.events import dead_letters, replays, set_aside
 from app.api.schemas import operations as schemas
 from app.api.usage import usage, verification
@@ -87,59 +88,47 @@ DEAD_LETTERS = (
     ),
 )
 
+_ORGANIZATIONS = f"{V1}/organizations"
+_ENTITIES = f"{V1}/billing_entities"
+
+_organization = Resource("organization", _ORGANIZATIONS, _ORGANIZATIONS, schemas.OrganizationAnswer)
+_entity = Resource(
+    "billing_entity", _ENTITIES, f"{_ENTITIES}/{{code}}", schemas.BillingEntityAnswer
+)
+
 OPERATIONS = (
     Endpoint(
-        f"GET {V1}/organizations",
+        f"GET {_ORGANIZATIONS}",
         organizations.show,
         "organization",
         "Tell a key its organization.",
         response=schemas.OrganizationAnswer,
     ),
-    *(
-        Endpoint(
-            f"{method} {V1}/organizations",
-            organizations.update,
-            "organization",
-            "Change the organization, and so its billing entity; absent keys stay.",
-            request=schemas.OrganizationBody,
-            response=schemas.OrganizationAnswer,
-            errors=(422,),
-        )
-        for method in ("PUT", "PATCH")
+    *_organization.change(
+        organizations.update,
+        "Change the organization, and so its billing entity; absent keys stay.",
+        schemas.OrganizationBody,
+        errors=(422,),
     ),
     Endpoint(
-        f"GET {V1}/billing_entities",
+        f"GET {_ENTITIES}",
         organizations.billing_entities,
         "billing_entity",
         "List the one billing entity.",
         response=schemas.BillingEntityList,
     ),
     Endpoint(
-        f"POST {V1}/billing_entities",
+        f"POST {_ENTITIES}",
         usage.unpriced,
         "billing_entity",
         "Not available: there is one billing entity.",
         errors=(403,),
     ),
-    Endpoint(
-        f"GET {V1}/billing_entities/{{code}}",
-        organizations.billing_entity,
-        "billing_entity",
-        "Show the billing entity `default`.",
-        response=schemas.BillingEntityAnswer,
-        errors=(404,),
-    ),
-    *(
-        Endpoint(
-            f"{method} {V1}/billing_entities/{{code}}",
-            organizations.update_billing_entity,
-            "billing_entity",
-            "Change the billing entity `default`, and so the organization; absent keys stay.",
-            request=schemas.BillingEntityBody,
-            response=schemas.BillingEntityAnswer,
-            errors=(404, 422),
-        )
-        for method in ("PUT", "PATCH")
+    _entity.show(organizations.billing_entity, "Show the billing entity `default`."),
+    *_entity.change(
+        organizations.update_billing_entity,
+        "Change the billing entity `default`, and so the organization; absent keys stay.",
+        schemas.BillingEntityBody,
     ),
     Endpoint(
         "GET /health/live",

@@ -73,20 +73,11 @@ class Resource(NamedTuple):
         request: type[BaseModel],
         *,
         query: tuple[Parameter, ...] = (),
+        errors: tuple[int, ...] = (404, 422),
     ) -> tuple[Endpoint, ...]:
         """Return the endpoints that change an object: PUT and PATCH do the same."""
         return tuple(
-            Endpoint(
-                f"{method} {self.one}",
-                handler,
-                self.name,
-                summary,
-                request=request,
-                response=self.answer,
-                query=(*self.query, *query),
-                errors=(404, 422),
-                nested=self.nested,
-            )
+            self._one(method, handler, summary, query, errors, request)
             for method in ("PUT", "PATCH")
         )
 
@@ -114,12 +105,14 @@ class Resource(NamedTuple):
         summary: str,
         query: tuple[Parameter, ...],
         errors: tuple[int, ...],
+        request: type[BaseModel] | None = None,
     ) -> Endpoint:
         return Endpoint(
             f"{method} {self.one}",
             handler,
             self.name,
             summary,
+            request=request,
             response=self.answer,
             query=(*self.query, *query),
             errors=errors,
