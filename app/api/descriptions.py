@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
@@ -148,54 +148,52 @@ def _content(model: type[BaseModel], content_type: str = _JSON) -> Json:
     return {content_type: {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
 
 
-_CHANNELS: tuple[tuple[str, str, str, str, Sequence[type[BaseModel]]], ...] = (
-    (
+class _Channel(NamedTuple):
+    """A topic, without the prefix that a deployment may put before its name."""
+
+    name: str
+    text: str
+    models: Sequence[type[BaseModel]]
+    action: str = "send"
+    content_type: str = _JSON
+
+
+_CHANNELS = (
+    _Channel(
         "events-raw",
-        "receive",
         "Product events, keyed `<organization_id>-<external_subscription_id>`.",
-        "application/json",
         (record_schemas.RawEvent, record_schemas.CloudEvent, record_schemas.Correction),
+        action="receive",
     ),
-    (
+    _Channel(
         "usage-records",
-        "send",
         "Usage of closed periods, keyed like the events; the highest revision of a cell counts.",
-        "application/json",
         (record_schemas.UsageRecord, record_schemas.PeriodCompleted, record_schemas.InstantRecord),
     ),
-    (
+    _Channel(
         "usage-alerts",
-        "send",
         "Alerts whose thresholds the usage of a metric has crossed, keyed like the events.",
-        "application/json",
         (record_schemas.AlertTriggered,),
     ),
-    (
+    _Channel(
         "usage-daily",
-        "send",
         "With daily_records: what a cell has after each local day, keyed like the events.",
-        "application/json",
         (record_schemas.DailyRecord,),
     ),
-    (
+    _Channel(
         "usage-changed",
-        "send",
         "Whose usage has changed, keyed like the events; only with the setting `usage_changed`.",
-        "application/json",
         (record_schemas.UsageChanged,),
     ),
-    (
+    _Channel(
         "events-dead-letter",
-        "send",
         "Refused events: the original bytes, with the reason in headers.",
-        "application/octet-stream",
         (record_schemas.DeadLetterHeaders,),
+        content_type="application/octet-stream",
     ),
-    (
+    _Channel(
         "meter-definitions",
-        "send",
         "Metrics, plans, customers, subscriptions and settings, in order, for ever.",
-        "application/json",
         (record_schemas.Definition,),
     ),
 )
@@ -205,40 +203,39 @@ _CHANNELS: tuple[tuple[str, str, str, str, Sequence[type[BaseModel]]], ...] = (
 def asyncapi_document() -> Json:
     """Describe the topics, without the prefix that a deployment may put before names."""
     messages = {
-        model.__name__: _message(model, content_type)
-        for _, _, _, content_type, models in _CHANNELS
-        for model in models
+        model.__name__: _message(model, channel.content_type)
+        for channel in _CHANNELS
+        for model in channel.models
     }
     return {
         "asyncapi": "3.0.0",
         "info": {"title": _TITLE, "version": _version()},
-        "defaultContentType": "application/json",
-        "channels": {name: _channel(name, text, of) for name, _, text, _, of in _CHANNELS},
+        "defaultContentType": _JSON,
+        "channels": {each.name: _channel(each) for each in _CHANNELS},
         "operations": {
-            f"{action}-{name}": {
-                "action": action,
-                "channel": {"$ref": f"#/channels/{name}"},
-                "summary": text,
+            f"{each.action}-{each.name}": {
+                "action": each.action,
+                "channel": {"$ref": f"#/channels/{each.name}"},
+                "summary": each.text,
             }
-            for name, action, text, _, _ in _CHANNELS
+            for each in _CHANNELS
         },
         "components": {
             "messages": messages,
             "schemas": _definitions(
-                [model for *_, models in _CHANNELS for model in models],
+                [model for each in _CHANNELS for model in each.models],
                 "#/components/schemas/{model}",
             ),
         },
     }
 
 
-def _channel(name: str, description: str, models: Sequence[type[BaseModel]]) -> Json:
+def _channel(channel: _Channel) -> Json:
+    names = [model.__name__ for model in channel.models]
     return {
-        "address": name,
-        "description": description,
-        "messages": {
-            model.__name__: {"$ref": f"#/components/messages/{model.__name__}"} for model in models
-        },
+        "address": channel.name,
+        "description": channel.text,
+        "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in names},
     }
 
 
