@@ -10,7 +10,7 @@ import msgspec
 from app.meter.overview import DeadLetter, DeadLetterView
 from app.page.causes import DEAD_LETTERS
 from app.page.figures import NOTHING, address, bounded, time, whole
-from app.page.html import Html, Node, el, markup
+from app.page.html import Html, Node, button, el, markup
 from app.page.replays import ANEW
 from app.page.tables import Column, Row, facts, table
 
@@ -86,14 +86,11 @@ def _group(
         time(max(letter.failed_at_ms for letter in found)),
         NOTHING if told is None else told.cause,
         NOTHING if told is None else told.cure,
-        el(
-            "button",
+        button(
             "Replay all",
-            type="button",
+            "#outcomes",
             aria_label=f"Replay all refused as {code}",
             hx_get=address("page", "dead-letters", "replay", code=code, organization=organization),
-            hx_target="#outcomes",
-            hx_swap="innerHTML",
         ),
     )
 
@@ -123,9 +120,7 @@ def _list(letters: Sequence[DeadLetterView], organization: str | None) -> Html:
 
 def _letter(letter: DeadLetterView, organization: str | None) -> Row:
     place = f"{letter.partition}/{letter.offset}"
-    link = address(
-        "dead-letters", place.split("/")[0], place.split("/")[1], organization=organization
-    )
+    link = address("dead-letters", *place.split("/"), organization=organization)
     mark = el("input", type="checkbox", name="place", value=place, aria_label=f"Mark {place}")
     return Row(
         place,

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from app.definitions.model import Metric
 from app.meter.changes import DefinitionChange
-from app.page.figures import NOTHING, address, bucket, count, time, whole
+from app.page.figures import NOTHING, address, bucket, count, in_words, time, whole
 from app.page.html import Html, Node, el, lazy, markup
 from app.page.not_counted import UncountedLine, since_then
 from app.page.tables import Column, Row, facts, table
@@ -119,7 +119,7 @@ def changes_part(changes: Sequence[DefinitionChange]) -> Html:
         Row(
             str(change.offset),
             (
-                change.type.replace("_", " "),
+                in_words(change.type),
                 change.object or NOTHING,
                 time(change.append_time_ms),
                 change.changed_by or NOTHING,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from app.page.figures import in_words
 from app.page.html import Html, Node, el
 
 Errors = Mapping[str, Sequence[str]]
@@ -19,7 +20,7 @@ def error_summary(errors: Errors) -> Node:
 
 
 def _words(codes: Sequence[str]) -> str:
-    return ", ".join(code.replace("_", " ") for code in codes)
+    return ", ".join(map(in_words, codes))
 
 
 def field_errors(name: str, errors: Errors) -> Node:
@@ -50,3 +51,14 @@ def check_field(name: str, label: str, checked: bool, *, locked: bool = False) -
     """Return a box to check."""
     field = el("input", type="checkbox", id=name, name=name, checked=checked, disabled=locked)
     return el("p", field, " ", el("label", label, for_=name), class_="field")
+
+
+def choice_field(
+    name: str, label: str, options: Sequence[str], chosen: str, *, locked: bool = False
+) -> Html:
+    """Return a list to choose from; the empty choice is none."""
+    choices = (
+        el("option", each or "none", value=each, selected=each == chosen) for each in options
+    )
+    field = el("select", choices, id=name, name=name, disabled=locked)
+    return el("p", el("label", label, for_=name), field, class_="field")

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, urlencode
 
-from app.billing_periods.instants import iso_milliseconds, parse_iso8601_ms
+from app.billing_periods.instants import iso_milliseconds
 from app.billing_periods.timezones import local_datetime
 from app.numbers import parse_text, plain
 from app.page.html import Html, el, markup
@@ -91,11 +91,6 @@ def instant(text: str | None) -> Html:
         return el("span", NOTHING)
     shown = text.replace("T", " ").removesuffix("Z").partition(".")[0]
     return el("time", shown, datetime=text, title=text)
-
-
-def instant_in(text: str, timezone: str) -> Html:
-    """Return an instant of a record on the clock of a zone."""
-    return time(parse_iso8601_ms(text), timezone)
 
 
 @lru_cache(maxsize=256)

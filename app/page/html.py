@@ -84,3 +84,8 @@ def lazy(name: str, source: str, title: str) -> Html:
         hx_swap="innerHTML",
         hx_morph_skip_children=True,
     )
+
+
+def button(words: str, target: str, **attributes: Attribute) -> Html:
+    """Return a button; what it asks for then stands in a place of the view."""
+    return el("button", words, type="button", **attributes, hx_target=target, hx_swap="innerHTML")

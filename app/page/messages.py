@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from app.page.figures import address
+from app.page.figures import address, in_words
 from app.page.html import Html, Node, el, markup
 
 _WORDS: Final = {
@@ -24,7 +24,7 @@ _WORDS: Final = {
 def refusal(status: int, body: Mapping[str, Any]) -> Html:
     """Return why there is nothing to see, and a way back."""
     code = str(body.get("code", body.get("error", "")))
-    words = _WORDS.get(code, f"{code.replace('_', ' ')}.")
+    words = _WORDS.get(code, f"{in_words(code)}.")
     return markup(
         el("h1", "Nothing to show"),
         el("p", words, class_="empty", data_status="bad", data_code=status),
@@ -43,7 +43,7 @@ def details(body: Mapping[str, Any]) -> Node:
 
 def _joined(codes: object) -> str:
     listed = codes if isinstance(codes, list) else [codes]
-    return ", ".join(str(each).replace("_", " ") for each in listed)
+    return ", ".join(in_words(str(each)) for each in listed)
 
 
 def choose_organization(known: Sequence[str], path: str) -> Html:

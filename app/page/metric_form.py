@@ -6,9 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from app.definitions.aggregation_types import AGGREGATION_TYPES, PLACEHOLDER, TypeRules
-from app.page.fields import Errors, check_field, error_summary, field_errors, text_field
+from app.page.fields import (
+    Errors,
+    check_field,
+    choice_field,
+    error_summary,
+    field_errors,
+    text_field,
+)
 from app.page.figures import address
-from app.page.html import Html, Node, el, markup
+from app.page.html import Html, Node, button, el, markup
 
 LOCKED: Final = "A plan uses it: only name, description and filters can change."
 _EXAMPLE: Final = '{"code": "%s", "properties": {"%s": 1}}'
@@ -110,7 +117,13 @@ def form(
         check_field(
             "recurring", "Recurring: carried from period to period", filled.recurring, locked=locked
         ),
-        _choice("rounding_function", "Rounding", ("", "round", "ceil", "floor"), filled, locked),
+        choice_field(
+            "rounding_function",
+            "Rounding",
+            ("", "round", "ceil", "floor"),
+            filled.rounding_function,
+            locked=locked,
+        ),
         text_field(
             "rounding_precision",
             "Decimals to round to",
@@ -120,26 +133,13 @@ def form(
         ),
         _expression(filled, errors, locked, post),
         _filters(filled, post("filter")),
-        el(
-            "p",
-            el("button", "Preview the change", type="submit"),
-        ),
+        el("p", el("button", "Preview the change", type="submit")),
         hx_post=post("preview"),
         hx_target="#preview",
         hx_swap="innerHTML",
         data_once=True,
         novalidate=True,
     )
-
-
-def _choice(name: str, label: str, options: Sequence[str], filled: Filled, locked: bool) -> Html:
-    chosen = getattr(filled, name)
-    choices = (
-        el("option", option or "none", value=option, selected=option == chosen)
-        for option in options
-    )
-    field = el("select", choices, id=name, name=name, disabled=locked)
-    return el("p", el("label", label, for_=name), field, class_="field")
 
 
 def _types(filled: Filled, locked: bool) -> Html:
@@ -189,14 +189,7 @@ def _expression(filled: Filled, errors: Errors, locked: bool, post: Callable[[st
         example_field(example, source),
         el(
             "div",
-            el(
-                "button",
-                "Choose one that has come",
-                type="button",
-                hx_post=post("examples"),
-                hx_target="#examples",
-                hx_swap="innerHTML",
-            ),
+            button("Choose one that has come", "#examples", hx_post=post("examples")),
             id="examples",
         ),
         el("p", "Type an expression to try it on the example.", id="tried", role="status"),
@@ -246,14 +239,7 @@ def examples_part(texts: Sequence[str], source: str) -> Html:
 
 def _filters(filled: Filled, source: str) -> Html:
     rows = (_filter(number, *each) for number, each in enumerate(filled.filters, 1))
-    add = el(
-        "button",
-        "Add a filter",
-        type="button",
-        hx_post=source,
-        hx_target="#metric",
-        hx_swap="innerHTML",
-    )
+    add = button("Add a filter", "#metric", hx_post=source)
     return el("fieldset", el("legend", "Filters"), rows, el("p", add), id="filters", class_="field")
 
 

@@ -11,9 +11,16 @@ from typing import Any, Final, NamedTuple
 from app.billing_periods.grid import INTERVALS
 from app.definitions.charges import CHARGE_MODELS
 from app.definitions.model import Charge, ChargeFilter, listed_group_keys
-from app.page.fields import Errors, check_field, error_summary, field_errors, text_field
+from app.page.fields import (
+    Errors,
+    check_field,
+    choice_field,
+    error_summary,
+    field_errors,
+    text_field,
+)
 from app.page.figures import address
-from app.page.html import Html, el, markup
+from app.page.html import Html, button, el, markup
 
 LARGEST: Final = 100
 """Charges that a form may have."""
@@ -199,20 +206,13 @@ def form(filled: FilledPlan, organization: str | None, errors: Errors, *, is_new
         new = "yes" if is_new else None
         return address("page", "plan", name, organization=organization, new=new)
 
-    add = el(
-        "button",
-        "Add a charge",
-        type="button",
-        hx_post=post("charge"),
-        hx_target="#plan",
-        hx_swap="innerHTML",
-    )
+    add = button("Add a charge", "#plan", hx_post=post("charge"))
     return el(
         "form",
         error_summary(errors),
         text_field("name", "Name", filled.name, errors),
         text_field("code", "Code", filled.code, errors, locked=not is_new),
-        _choice("interval", "Interval", INTERVALS, filled.interval),
+        choice_field("interval", "Interval", INTERVALS, filled.interval),
         text_field(
             "amount_currency", "Currency (nothing is priced)", filled.amount_currency, errors
         ),
@@ -255,7 +255,7 @@ def _charge(number: int, one: FilledCharge) -> Html:
         el("input", type="hidden", name="charge", value=str(number)),
         el("input", type="hidden", name=name("id"), value=one.id),
         el("p", el("label", "Metric, by its code", for_=name("metric")), metric, class_="field"),
-        _choice(name("charge_model"), "Model", CHARGE_MODELS, one.charge_model),
+        choice_field(name("charge_model"), "Model", CHARGE_MODELS, one.charge_model),
         text_field(name("groups"), "Properties to group by, with commas between", one.groups, {}),
         el(
             "p",
@@ -266,15 +266,5 @@ def _charge(number: int, one: FilledCharge) -> Html:
         check_field(name("prorated"), "Prorated", one.prorated),
         check_field(name("pay_in_advance"), "Paid in advance, event by event", one.pay_in_advance),
         check_field(name("removed"), "Remove this charge", one.removed),
-        class_="field",
-    )
-
-
-def _choice(name: str, label: str, options: Sequence[str], chosen: str) -> Html:
-    choices = (el("option", each, value=each, selected=each == chosen) for each in options)
-    return el(
-        "p",
-        el("label", label, for_=name),
-        el("select", choices, id=name, name=name),
         class_="field",
     )

@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple
 from app.meter.evidence import PreviewedCell
 from app.numbers import exact_difference, parse_text, plain
 from app.page.figures import NOTHING, address, bucket, count, figure, group, instant, whole
-from app.page.html import Html, Node, el, markup
+from app.page.html import Html, Node, button, el, markup
 from app.page.tables import Column, Row, table
 
 Kind = Literal["metric", "plan"]
@@ -101,15 +101,7 @@ def _buttons(kind: Kind, organization: str | None, is_new: bool, published: int)
         new = "yes" if is_new else None
         return address("page", kind, name, organization=organization, new=new, **more)
 
-    save = el(
-        "button",
-        "Save",
-        type="button",
-        hx_post=post("save"),
-        hx_include=f"#{kind} form",
-        hx_target="#preview",
-        hx_swap="innerHTML",
-    )
+    save = button("Save", "#preview", hx_post=post("save"), hx_include=f"#{kind} form")
     revise = None
     if published:
         revise = el(

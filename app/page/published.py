@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from app.billing_periods.instants import parse_iso8601_ms
 from app.page.downloads import downloads
-from app.page.figures import NOTHING, address, bucket, figure, in_words, instant_in, whole
+from app.page.figures import NOTHING, address, bucket, figure, in_words, time, whole
 from app.page.html import Html, Node, el, markup
 from app.page.subscription import About
 from app.page.tables import Column, Row, table
@@ -64,7 +65,7 @@ def _record(about: About, row: Mapping[str, str], filtered: set[str]) -> tuple[N
         *figures,
         _revision(about, row),
         in_words(row["revision_reason"] or row["closing_reason"] or NOTHING),
-        instant_in(row["closed_at"], about.timezone),
+        time(parse_iso8601_ms(row["closed_at"]), about.timezone),
         row["filters"] or (bucket(None) if row["charge_code"] in filtered else NOTHING),
         row["grouped_by"] or NOTHING,
         row["events_count"] or NOTHING,

@@ -29,7 +29,7 @@ from app.page.figures import (
     time,
     whole,
 )
-from app.page.html import Html, Node, el, lazy, markup
+from app.page.html import Html, Node, button, el, lazy, markup
 from app.page.tables import Column, Row, facts, table
 
 SHOWN_ROWS: Final = 200
@@ -100,9 +100,7 @@ def subscription_view(
 
 
 def _periods(about: About, closed: Sequence[PastPeriod], chosen: str | None) -> Html:
-    links = [
-        el("a", "running", href=about.address(), aria_current=None if chosen else "page"),
-    ]
+    links = [el("a", "running", href=about.address(), aria_current=None if chosen else "page")]
     for past in islice(closed, _PERIODS_NAMED):
         begins = begins_on(past)
         text = days(past.period.start_ms, past.period.to_ms, past.period.timezone)
@@ -338,15 +336,11 @@ def past_part(about: About, usages: Iterable[PeriodUsage], page: int, has_more: 
         ),
         el(
             "p",
-            _turn("Newer periods", newer) if page > 1 else None,
+            button("Newer periods", "#past", hx_get=newer) if page > 1 else None,
             " ",
-            _turn("Older periods", older) if has_more else None,
+            button("Older periods", "#past", hx_get=older) if has_more else None,
         ),
     )
-
-
-def _turn(text: str, source: str) -> Html:
-    return el("button", text, type="button", hx_get=source, hx_target="#past", hx_swap="innerHTML")
 
 
 def _past(about: About, usage: PeriodUsage) -> Html:
