@@ -11,9 +11,12 @@ _VIEWS: tuple[tuple[str, Handler], ...] = (
     ("", page_views.fragment(page_views.overview)),
     (
         "/subscriptions/{external_id}/explain/{code}",
-        page_views.of_one(page_events.once(page_events.explain)),
+        page_views.of_one(page_events.once(page_views.at_owner(page_events.explain))),
     ),
-    ("/subscriptions/{external_id}", page_views.of_one(page_views.subscription)),
+    (
+        "/subscriptions/{external_id}",
+        page_views.of_one(page_views.at_owner(page_views.subscription)),
+    ),
     ("/events/{transaction_id}", page_views.of_one(page_events.once(page_events.event))),
     ("/not-counted", page_views.of_one(page_views.not_counted_events)),
     ("/dead-letters/{partition}/{offset}", page_views.fragment(page_views.letter)),
@@ -28,9 +31,9 @@ _VIEWS: tuple[tuple[str, Handler], ...] = (
 """Addresses of views with what shows them; each has the shell, and a fragment under /page/view."""
 
 _PARTS: tuple[tuple[str, Handler], ...] = (
-    ("past", page_views.of_one(page_views.past)),
-    ("series", page_views.of_one(page_views.usage_series)),
-    ("records", page_views.of_one(page_views.published)),
+    ("past", page_views.of_one(page_views.at_owner(page_views.past))),
+    ("series", page_views.of_one(page_views.at_owner(page_views.usage_series))),
+    ("records", page_views.of_one(page_views.at_owner(page_views.published))),
     ("changes", page_views.of_one(page_forms.changes)),
 )
 

@@ -22,7 +22,6 @@ from app.api.pages.page_views import (
     about_of,
     asked_for,
     carried,
-    elsewhere,
     form,
     inside,
     json_of,
@@ -62,16 +61,12 @@ def once(render: Render) -> Render:
             )
         return Reply(made.encode(), headers=headers)
 
-    rendered.__doc__ = render.__doc__
     return rendered
 
 
-async def explain(call: Call) -> Html | Reply:
+async def explain(call: Call, name: str) -> Html | Reply:
     """Show the events behind a figure."""
-    name, code = call.parameters["external_id"], call.parameters["code"]
-    reply = await elsewhere(call, name)
-    if reply is not None:
-        return reply
+    code = call.parameters["code"]
     query = explain_query(asked_for(call, _explanation(call, name, name, code, per_page="50")))
     here = inside(call)
     found = await explained(here, query)

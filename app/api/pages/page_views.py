@@ -83,16 +83,7 @@ def fragment(render: Render) -> Handler:
             return Reply(b"", status=304, headers=headers)
         return Reply(body, status, headers, _HTML)
 
-    handler.__doc__ = render.__doc__
     return handler
-
-
-class NoOrganization(ApiError):
-    """An operator has to choose an organization first."""
-
-    def __init__(self) -> None:
-        refused = invalid({"organization_id": ["value_is_mandatory"]})
-        super().__init__(refused.status, refused.body)
 
 
 def only_organization(call: Call) -> str | None:
@@ -101,13 +92,16 @@ def only_organization(call: Call) -> str | None:
     return known[0] if len(known) == 1 else None
 
 
+def _shown(call: Call) -> str | None:
+    """Return the organization that is shown; None: an operator has to choose one first."""
+    return page.page_organization(call, call.request.method) or only_organization(call)
+
+
 def inside(call: Call) -> Call:
-    """Return the call as one of the organization that is shown. Raises `NoOrganization`."""
-    organization_id = page.page_organization(call, call.request.method)
+    """Return the call as one of the organization that is shown. Raises 422 if none is chosen."""
+    organization_id = _shown(call)
     if organization_id is None:
-        organization_id = only_organization(call)
-    if organization_id is None:
-        raise NoOrganization
+        raise invalid({"organization_id": ["value_is_mandatory"]})
     return call.within(organization_id)
 
 
@@ -115,16 +109,13 @@ def of_one(render: Render) -> Handler:
     """Return the handler of a fragment that shows one organization."""
 
     async def rendered(call: Call) -> Html | Reply:
-        try:
-            inside(call)
-        except NoOrganization:
+        if _shown(call) is None:
             known = call.meter.definitions.organizations(page.MAX_ORGANIZATIONS)
             return choose_organization(
                 known, call.request.rel_url.raw_path.removeprefix("/page/view")
             )
         return await render(call)
 
-    rendered.__doc__ = render.__doc__
     return fragment(rendered)
 
 
@@ -141,10 +132,15 @@ def asked_for(call: Call, target: str, **parameters: str) -> Call:
     return replace(inside(call), request=request, parameters=parameters)
 
 
-async def elsewhere(call: Call, subscription: str) -> Reply | None:
-    """Return the fragment as the owner of a subscription makes it; None: that is this worker."""
-    owner = owner_elsewhere(inside(call), subscription)
-    return None if owner is None else await forward(call, owner)
+def at_owner(render: Callable[[Call, str], Coroutine[Any, Any, Html | Reply]]) -> Render:
+    """Return what renders a view of the subscription that is named, on the worker that has it."""
+
+    async def rendered(call: Call) -> Html | Reply:
+        name = call.parameters.get("external_id") or named(call)
+        owner = owner_elsewhere(inside(call), name)
+        return await (render(call, name) if owner is None else forward(call, owner))
+
+    return rendered
 
 
 # Overview
@@ -170,12 +166,8 @@ async def overview(call: Call) -> Html | Reply:
 # A subscription
 
 
-async def subscription(call: Call) -> Html | Reply:
+async def subscription(call: Call, name: str) -> Html | Reply:
     """Show a period of a subscription."""
-    name = call.parameters["external_id"]
-    reply = await elsewhere(call, name)
-    if reply is not None:
-        return reply
     here = inside(call)
     about = about_of(call, name)
     closed = await here.meter.usage.past_periods(here.organization_id, name, about.customer)
@@ -234,12 +226,8 @@ async def _usage(
     raise not_found("usage_period")
 
 
-async def past(call: Call) -> Html | Reply:
+async def past(call: Call, name: str) -> Html | Reply:
     """Show closed periods of a subscription."""
-    name = named(call)
-    reply = await elsewhere(call, name)
-    if reply is not None:
-        return reply
     here, about = inside(call), about_of(call, name)
     size, number = subscription_html.PERIODS_OF_A_PAGE, call.query.positive("page", 1)
     closed = await here.meter.usage.past_periods(here.organization_id, name, about.customer)
@@ -250,12 +238,8 @@ async def past(call: Call) -> Html | Reply:
     return subscription_html.past_part(about, usages, number, len(closed) > number * size)
 
 
-async def usage_series(call: Call) -> Reply:
+async def usage_series(call: Call, name: str) -> Reply:
     """Show usage of a metric over time."""
-    name = named(call)
-    reply = await elsewhere(call, name)
-    if reply is not None:
-        return reply
     about, window = about_of(call, name), call.query.text("window") or "day"
     target = address(
         "api",
@@ -291,12 +275,8 @@ async def _of_period(call: Call, name: str, customer: str) -> dict[str, str]:
     return {}
 
 
-async def published(call: Call) -> Html | Reply:
+async def published(call: Call, name: str) -> Html | Reply:
     """Show what was published of a period."""
-    name = named(call)
-    reply = await elsewhere(call, name)
-    if reply is not None:
-        return reply
     here, period = inside(call), call.query.text("period") or ""
     query = records.record_query(asked_for(call, _records_of(name, period)))
     found = await here.meter.published.list_records(here.organization_id, query, 0, _RECORDS)
