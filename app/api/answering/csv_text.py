@@ -24,17 +24,15 @@ _FORMATS: Final = ("json", "csv")
 
 def check_format(call: Call, errors: FieldErrors) -> None:
     """Note a format that there is not."""
-    if call.query.text("format") not in (None, *_FORMATS):
-        errors["format"] = ["value_is_invalid"]
+    call.query.one_of("format", _FORMATS, errors)
 
 
 def asks_for_csv(call: Call) -> bool:
     """Return whether the answer is to be CSV: `format` decides, then Accept. Raises 422."""
     errors: FieldErrors = {}
-    check_format(call, errors)
+    named: str | None = call.query.one_of("format", _FORMATS, errors)
     if errors:
         raise invalid(errors)
-    named = call.query.text("format")
     if named is not None:
         return named == "csv"
     weights = _weights(call.request.headers.getall("Accept", []))
@@ -63,13 +61,12 @@ async def csv_answer(
     return await streamed(call, text, CSV, headers)
 
 
-async def csv_parts(
+def csv_parts(
     call: Call, work: Work, columns: Sequence[str], rows: Iterable[Sequence[str]]
 ) -> AsyncGenerator[bytes, None]:
-    """Yield a header and rows as CSV, made in turns; no columns: rows alone."""
+    """Return a header and rows as CSV by parts, made in turns; no columns: rows alone."""
     header = [columns] if columns else []
-    async for part in parts_of(call.api.turns, work, map(_line, chain(header, rows))):
-        yield part
+    return parts_of(call.api.turns, work, map(_line, chain(header, rows)))
 
 
 def csv_lines(rows: Iterable[Sequence[str]]) -> bytes:

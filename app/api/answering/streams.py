@@ -79,10 +79,9 @@ def _is_lazy(value: object) -> bool:
     return isinstance(value, GeneratorType)
 
 
-async def parts(turns: Turns, work: Work, value: Any) -> AsyncGenerator[bytes, None]:
-    """Yield the text of a value, made in turns."""
-    async for part in parts_of(turns, work, pieces(value)):
-        yield part
+def parts(turns: Turns, work: Work, value: Any) -> AsyncGenerator[bytes, None]:
+    """Return the text of a value by parts, made in turns."""
+    return parts_of(turns, work, pieces(value))
 
 
 async def parts_of(turns: Turns, work: Work, made: Iterator[bytes]) -> AsyncGenerator[bytes, None]:

@@ -64,12 +64,8 @@ def _added(of_all: Sequence[Iterator[AnalyticsRow]]) -> Iterator[AnalyticsRow]:
 
 def _query(call: Call) -> AnalyticsQuery:
     errors: FieldErrors = {}
-    granularity: Granularity = "daily"
-    text = call.query.text("time_granularity")
-    if text in get_args(Granularity):
-        granularity = text  # type: ignore[assignment]
-    elif text:
-        errors["time_granularity"] = ["value_is_invalid"]
+    known = get_args(Granularity)
+    granularity: Granularity = call.query.one_of("time_granularity", known, errors) or "daily"
     today = datetime.fromtimestamp(call.now_ms / 1000, UTC).date()
     to_date = _day(call, "to_date", today, errors)
     first = to_date - timedelta(days=min(DEFAULT_DAYS, to_date.toordinal()) - 1)
@@ -79,7 +75,7 @@ def _query(call: Call) -> AnalyticsQuery:
     recurring = call.query.checked_flag("is_billable_metric_recurring", errors)
     if errors:
         raise invalid(errors)
-    chosen = {name: call.query.text(name) or None for name in _CHOICES}
+    chosen = {name: call.query.text(name) for name in _CHOICES}
     return AnalyticsQuery(
         granularity=granularity,
         from_date=from_date,
@@ -91,7 +87,7 @@ def _query(call: Call) -> AnalyticsQuery:
 
 def _day(call: Call, name: str, default: date, errors: FieldErrors) -> date:
     text = call.query.text(name)
-    if not text:
+    if text is None:
         return default
     try:
         if _DATE.fullmatch(text):

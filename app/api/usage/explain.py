@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import Any, get_args
 
-import msgspec
+from msgspec.structs import asdict
 
 from app.api.answering.call import Call
 from app.api.answering.csv_text import asks_for_csv, csv_answer, csv_parts
@@ -25,7 +25,6 @@ from app.meter.evidence import (
     ExplainedCell,
     ExplainQuery,
     Explanation,
-    FigureTexts,
     PendingFigures,
     Status,
 )
@@ -185,12 +184,12 @@ def _cell(cell: ExplainedCell) -> Json:
         "charge_code": cell.charge_code,
         "filters": None if filters is None else {key: list(of) for key, of in filters.items()},
         "grouped_by": dict(cell.grouped_by) or None,
-        "live": _figures(cell.live),
-        "recomputed": _figures(cell.recomputed),
+        "live": asdict(cell.live),
+        "recomputed": asdict(cell.recomputed),
         "equal": cell.equal,
         "published": None
         if cell.published is None
-        else {"revision": cell.revision, **_figures(cell.published)},
+        else {"revision": cell.revision, **asdict(cell.published)},
         "pending": None if cell.pending is None else _pending(cell.pending),
     }
 
@@ -209,12 +208,8 @@ def _lists(cell: ExplainedCell, query: ExplainQuery) -> Json:
     added: Json = {}
     if query.per_event:
         lists = cell.per_event
-        added["per_event"] = None if lists is None else msgspec.structs.asdict(lists)
+        added["per_event"] = None if lists is None else asdict(lists)
     if query.days:
         for name, rows in (("days", cell.days), ("breakdown", cell.breakdown)):
-            added[name] = None if rows is None else [msgspec.structs.asdict(row) for row in rows]
+            added[name] = None if rows is None else [asdict(row) for row in rows]
     return added
-
-
-def _figures(figures: FigureTexts) -> Json:
-    return msgspec.structs.asdict(figures)

@@ -26,11 +26,10 @@ from app.bounds.turns import Work
 from app.definitions.aggregation_types import AGGREGATION_TYPES
 from app.meter.errors import TooManyGroups
 from app.meter.usage import PastPeriod, PeriodUsage, Regrouping
-from app.numbers import is_white_space
+from app.numbers import is_white_space, natural
 from app.wire.answer_rows import USAGE_COLUMNS, usage_rows
 
 WAIT_FOR_TIMEOUT_S = 5.0
-_LARGEST_OFFSET_DIGITS = 18
 
 
 def selection(query: Query) -> UsageSelection:
@@ -201,19 +200,15 @@ async def _wait_for(call: Call, external_subscription_id: str) -> None:
     text = call.query.text("wait_for")
     if text is None:
         return
-    partition, _, offset = text.partition(":")
-    if not all(_is_count(part) for part in (partition, offset)):
+    partition, offset = map(natural, text.partition(":")[::2])
+    if partition is None or offset is None:
         raise invalid({"wait_for": ["invalid_format"]})
-    if int(partition) >= call.meter.ingest.partitions:
+    if partition >= call.meter.ingest.partitions:
         # Nobody would ever fold it.
         raise invalid({"wait_for": ["value_is_out_of_range"]})
     name = (call.organization_id, external_subscription_id)
-    if not await call.meter.ingest.wait_for(*name, int(partition), int(offset), WAIT_FOR_TIMEOUT_S):
+    if not await call.meter.ingest.wait_for(*name, partition, offset, WAIT_FOR_TIMEOUT_S):
         raise unavailable("not_folded_yet")
-
-
-def _is_count(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) <= _LARGEST_OFFSET_DIGITS
 
 
 async def unpriced(_: Call) -> Any:
