@@ -103,10 +103,3 @@ class ListedEvent(NamedTuple):
     offset: int
     array_index: int
     append_time_ms: int
-
-
-class EventPage(msgspec.Struct, frozen=True):
-    """Some of the events, in order, and how many there are."""
-
-    events: list[ListedEvent]
-    total_count: int

@@ -18,7 +18,6 @@ from app.definitions.state import Definitions
 from app.meter.changes import DefinitionChange
 from app.meter.events import (
     Duplicate,
-    EventPage,
     EventQuery,
     IncomingEvent,
     ListedEvent,
@@ -39,6 +38,7 @@ from app.meter.evidence import (
     VerifyReport,
 )
 from app.meter.health import Reason
+from app.meter.listing import Listed
 from app.meter.overview import (
     DeadLetter,
     DeadLetterPage,
@@ -48,7 +48,7 @@ from app.meter.overview import (
     OverviewQuery,
     Replayed,
 )
-from app.meter.records import RecordPage, RecordPlace, RecordQuery
+from app.meter.records import RecordPlace, RecordQuery
 from app.meter.usage import (
     AnalyticsQuery,
     AnalyticsRow,
@@ -160,7 +160,7 @@ class Events(Protocol):
 
     async def list_events(
         self, organization_id: str, query: EventQuery, offset: int, limit: int
-    ) -> EventPage:
+    ) -> Listed[ListedEvent]:
         """Find which events at home here are listed."""
         ...
 
@@ -296,7 +296,7 @@ class Published(Protocol):
 
     async def list_records(
         self, organization_id: str, query: RecordQuery, offset: int, limit: int
-    ) -> RecordPage:
+    ) -> Listed[RecordPlace]:
         """Find which records of subscriptions at home here are listed."""
         ...
 
@@ -384,10 +384,6 @@ class Meter(Protocol):
 
     def health(self) -> list[Reason]:
         """Return everything that is not as it should be, the earliest first."""
-        ...
-
-    def not_ready(self) -> tuple[str, ...]:
-        """Say why this worker should get no traffic yet, a sentence each; empty when it should."""
         ...
 
     @property

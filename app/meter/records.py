@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
 
-import msgspec
-
 from app.billing_periods.timezones import local_midnight_ms
 
 Bound = int | date
@@ -54,10 +52,3 @@ class RecordPlace(NamedTuple):
     cut_ms: int
     offset: int = -1
     """Where the log has it; -1: to be found by its cut."""
-
-
-class RecordPage(msgspec.Struct, frozen=True):
-    """Some of the records, in order, and how many there are."""
-
-    places: list[RecordPlace]
-    total_count: int

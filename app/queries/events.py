@@ -8,8 +8,9 @@ from typing import Final
 from msgspec.structs import replace
 
 from app.bounds.turns import STEP_ITEMS, Steps, Work
-from app.meter.events import EventPage, EventQuery, ListedEvent, StoredEvent
+from app.meter.events import EventQuery, ListedEvent, StoredEvent
 from app.meter.evidence import Uncounted
+from app.meter.listing import Listed
 from app.queries.listing import First
 from app.queries.replay import Replay, at_places
 from app.queries.routing import Routing
@@ -74,7 +75,7 @@ class Events:
 
     async def list_events(
         self, organization_id: str, query: EventQuery, offset: int, limit: int
-    ) -> EventPage:
+    ) -> Listed[ListedEvent]:
         """Find which events at home here are listed, as the log has them."""
         external_id = query.external_subscription_id
         parts = self._routing.asked(organization_id, external_id)
@@ -84,7 +85,7 @@ class Events:
                 await self._list_events(owned, organization_id, query, newest, turn)
             if external_id is None:
                 self._routing.check_same(parts)
-            return EventPage(await turn.run(newest.listed(offset)), newest.count)
+            return Listed(await turn.run(newest.listed(offset)), newest.count)
 
     async def _list_events(
         self,

@@ -42,7 +42,7 @@ class Gateway:
         return self._engine.clock.now_ms()
 
     def not_ready(self) -> tuple[str, ...]:
-        """Say why this worker should get no traffic yet."""
+        """Say why this worker should get no traffic yet, a sentence each; empty when it should."""
         return tuple(reason.message for reason in self.health() if reason.code in UNREADY)
 
     def health(self) -> list[Reason]:

@@ -25,7 +25,8 @@ from app.kafka.log_search import LogSearch, searching
 from app.kafka.names import OffsetOutOfRangeError
 from app.kafka.topics import output_tp
 from app.meter.errors import BeyondRetention, Unavailable
-from app.meter.records import RecordPage, RecordPlace, RecordQuery
+from app.meter.listing import Listed
+from app.meter.records import RecordPlace, RecordQuery
 from app.queries.listing import First
 from app.queries.routing import Routing
 from app.runtime.engine import Engine
@@ -104,7 +105,7 @@ class Records:
 
     async def list_records(
         self, organization_id: str, query: RecordQuery, offset: int, limit: int
-    ) -> RecordPage:
+    ) -> Listed[RecordPlace]:
         """Find which records of subscriptions at home here are listed."""
         external_id = query.external_subscription_id
         parts = self._routing.asked(organization_id, external_id)
@@ -122,7 +123,7 @@ class Records:
             places = await turn.run(listed.listed(offset) if query.revisions else page)
             if external_id is None:
                 self._routing.check_same(parts)
-            return RecordPage(places, total_count)
+            return Listed(places, total_count)
 
     def _names(
         self, owned: OwnedPartition, organization_id: str, query: RecordQuery

@@ -219,8 +219,8 @@ def queries(data: bytes) -> object:
         )
         for name in names
     ]
-    other = Query(query.with_page(3, 20))
-    assert (other.positive("page", 1), other.positive("per_page", 1)) == (3, 20)
+    other = Query(query.to_depth("depth", 20))
+    assert (other.positive("per_page", 9), other.positive("depth", 1)) == (1, 20)
     assert _read(other.choices, "filters") == _read(query.choices, "filters")
     return repr(answer)
 

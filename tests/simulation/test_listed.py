@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from app.meter.events import EventPage, EventQuery
+from app.meter.events import EventQuery, ListedEvent
+from app.meter.listing import Listed
 from app.queries.gateway import Gateway
 from tests.simulation.by_hand import append, begin
 from tests.simulation.loop import run
@@ -30,7 +31,7 @@ OTHER = "another"
 NAMES = ["sub-a", "sub-b", "sub-c", "undefined-a", "undefined-b", "undefined-c"]
 
 
-async def listed(player: Player, organization_id: str, query: EventQuery) -> EventPage:
+async def listed(player: Player, organization_id: str, query: EventQuery) -> Listed[ListedEvent]:
     PROCESS.set(player.workers[0].process)
     gateway = Gateway(player.workers[0].engine, no_topics)
     return await gateway.events.list_events(organization_id, query, 0, 1_000)
@@ -70,7 +71,7 @@ def of_everybody() -> Iterator[None]:
         yield
 
 
-async def lists(player: Player, now_ms: int, weeks: int) -> list[EventPage]:
+async def lists(player: Player, now_ms: int, weeks: int) -> list[Listed[ListedEvent]]:
     """All, and those of each code and of some days of each week."""
     queries = [EventQuery(), *(EventQuery(code=code) for code in CODES)]
     for week in range(weeks + 2):

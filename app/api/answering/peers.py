@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +13,18 @@ from yarl import URL
 
 from app.api.answering.call import ORGANIZATION_HEADER, Call, Reply
 from app.api.http import json_text
-from app.api.http.pagination import Place
+from app.api.http.pagination import PageRequest, merged
+from app.bounds import limits
 from app.bounds.turns import Work
 from app.meter.errors import Unavailable
+from app.meter.listing import Listed, Place
 
 PEER_TIMEOUT_S = 10.0
 LOOP_GUARD = "Meter-Forwarded"
 """Present on a request that came from another worker: it is answered here or not at all."""
+
+_DEPTH = "depth"
+"""How many places one worker asks another for."""
 
 _FORWARDED_HEADERS = ("Accept", "Content-Type")
 _RETURNED_HEADERS = ("Meter-Duplicate", "Meter-Next-Page", "Meter-Position", "Retry-After")
@@ -141,6 +146,36 @@ async def ask_places(
         listed.append(map(decode, told.places))
         total_count += told.total_count
     return listed, total_count
+
+
+async def listed_by_all(
+    call: Call,
+    work: Work,
+    external_subscription_id: str | None,
+    page: PageRequest,
+    find: Callable[[int, int], Awaitable[Listed[Place]]],
+    kind: type[Place],
+    show: Callable[[Listed[Place]], Awaitable[Any]],
+) -> Any:
+    """Answer a page of a listing, of the one worker that has a subscription or of all.
+
+    `find` returns the places that are listed here, from an offset on, so many.
+    """
+    if external_subscription_id is not None:
+        if (owner := owner_elsewhere(call, external_subscription_id)) is not None:
+            return await forward(call, owner)
+    elif call.forwarded:
+        asked = call.query.positive(_DEPTH, limits.LISTED_DEPTH)
+        return msgspec.structs.asdict(await find(0, min(asked, limits.LISTED_DEPTH)))
+    if external_subscription_id is not None or not call.meter.routing.peers():
+        return await show(await find(page.offset, page.per_page))
+    # Merge where the first ones of every worker lie, up to the end of the page.
+    depth, path = page.offset + page.per_page, call.request.rel_url.raw_path
+    here = await find(0, depth)
+    outgoing = Outgoing("GET", f"{path}?{call.query.to_depth(_DEPTH, depth)}")
+    others, count = await ask_places(call, outgoing, kind, work)
+    places = await call.api.turns.run(work, merged([here.places, *others], page))
+    return await show(Listed(places, here.total_count + count))
 
 
 def _require_answer(reply: Reply) -> None:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
 from app.api.answering.call import Call, Reply
-from app.api.answering.peers import Outgoing, ask_all, ask_places, forward, owner_elsewhere
+from app.api.answering.peers import Outgoing, ask_all, listed_by_all
 from app.api.answering.streams import streamed
 from app.api.definitions.selections import BOOLEANS, must_be
 from app.api.definitions.subscriptions import subscriptions_of
 from app.api.events.event_json import as_shown
 from app.api.http import json_text
 from app.api.http.errors import FieldErrors, forbidden, invalid, not_found
-from app.api.http.pagination import PageRequest, merged
+from app.api.http.pagination import PageRequest
 from app.billing_periods.instants import parse_iso8601_ms
-from app.bounds import limits
 from app.bounds.turns import Work
 from app.meter.events import EventQuery, ListedEvent
+from app.meter.listing import Listed
 
 
 async def enriched(_: Call) -> Any:
@@ -49,36 +50,16 @@ def _wanted_ids(call: Call) -> list[str]:
 
 
 async def index(call: Call) -> Any:
-    """List events by time, newest first, then transaction_id.
-
-    Ask all workers, unless one has them all.
-    """
+    """List events by time, newest first, then transaction_id."""
     page = PageRequest.of_events(call.query)
     query = _event_query(call, page)
-    if query.external_subscription_id is not None:
-        if (owner := owner_elsewhere(call, query.external_subscription_id)) is not None:
-            return await forward(call, owner)
-        return await _page_here(call, query, page)
-    if call.forwarded:
-        depth = min(call.query.positive(_DEPTH, limits.LISTED_DEPTH), limits.LISTED_DEPTH)
-        found = await call.meter.events.list_events(call.organization_id, query, 0, depth)
-        return {"places": found.events, "total_count": found.total_count}
-    if not call.meter.routing.peers():
-        return await _page_here(call, query, page)
-    return await _page_of_all(call, query, page)
 
+    async def show(found: Listed[ListedEvent]) -> Reply | web.StreamResponse:
+        return await streamed(call, _text(call, found.places, page.meta(found.total_count)))
 
-_DEPTH = "depth"
-"""How many places one worker asks another for."""
-
-
-async def _page_here(
-    call: Call, query: EventQuery, page: PageRequest
-) -> Reply | web.StreamResponse:
-    found = await call.meter.events.list_events(
-        call.organization_id, query, page.offset, page.per_page
-    )
-    return await streamed(call, _text(call, found.events, page.meta(found.total_count)))
+    find = partial(call.meter.events.list_events, call.organization_id, query)
+    work, name = Work("request", "events", call.organization_id), query.external_subscription_id
+    return await listed_by_all(call, work, name, page, find, ListedEvent, show)
 
 
 async def _text(
@@ -90,20 +71,6 @@ async def _text(
         yield opening + json_text.encode([as_shown(call, event) for event in events])[1:-1]
         opening = b","
     yield (b"" if listed else opening) + b'],"meta":' + json_text.encode(meta) + b"}"
-
-
-async def _page_of_all(
-    call: Call, query: EventQuery, page: PageRequest
-) -> Reply | web.StreamResponse:
-    """Merge where the first events of every worker lie, up to the end of the page."""
-    depth = page.offset + page.per_page
-    target = f"/api/v1/events?{call.query.with_page(1, 1)}&{_DEPTH}={depth}"
-    here = await call.meter.events.list_events(call.organization_id, query, 0, depth)
-    work = Work("request", "events", call.organization_id)
-    others, count = await ask_places(call, Outgoing("GET", target), ListedEvent, work)
-    listed = await call.api.turns.run(work, merged([here.events, *others], page))
-    total = here.total_count + count
-    return await streamed(call, _text(call, listed, page.meta(total)))
 
 
 def _event_query(call: Call, page: PageRequest) -> EventQuery:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from app.api.http.query import Query
 from app.bounds import limits
 from app.bounds.turns import STEP_ITEMS, Steps
+from app.meter.listing import Place
 
 Item = TypeVar("Item")
-Place = TypeVar("Place", bound=tuple[Any, ...])
 
 PER_PAGE = 100
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -50,12 +50,12 @@ class Query:
                 return frozenset(item for item in items if isinstance(item, str))
         return frozenset(texts) if texts else None
 
-    def with_page(self, page: int, per_page: int) -> str:
-        """Return the query string for another page of the same listing."""
+    def to_depth(self, name: str, depth: int) -> str:
+        """Return the query string for the same listing up to a depth, which has this name."""
         kept = [pair for pair in self._pairs if pair[0] not in ("page", "per_page")]
-        return urlencode([*kept, ("page", page), ("per_page", per_page)])
+        return urlencode([*kept, ("page", 1), ("per_page", 1), (name, depth)])
 
-    def one_of(self, name: str, known: Sequence[Any], errors: FieldErrors) -> Any:
+    def one_of(self, name: str, known: Collection[str], errors: FieldErrors) -> Any:
         """Return the text if it is a known one; note any other. None: there is none."""
         text = self.text(name)
         if text is not None and text not in known:

@@ -193,7 +193,7 @@ async def examples(call: Call) -> Html | Reply:
     query = EventQuery(code=filled.code)
     found = await here.meter.events.list_events(here.organization_id, query, 0, _EXAMPLES)
     texts: list[str] = []
-    async for events in here.meter.events.read_events(found.events):
+    async for events in here.meter.events.read_events(found.places):
         texts += (_text_of(event) for event in events)
     return metric_form.examples_part(texts, _step(call, "example", is_new))
 

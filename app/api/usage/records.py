@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import date
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -12,57 +13,33 @@ from aiohttp import web
 
 from app.api.answering.call import Call, Reply
 from app.api.answering.csv_text import asks_for_csv, check_format, csv_answer, csv_lines
-from app.api.answering.peers import Outgoing, ask_places, forward, owner_elsewhere
+from app.api.answering.peers import listed_by_all
 from app.api.answering.streams import streamed
 from app.api.http import json_text
 from app.api.http.errors import FieldErrors, invalid
-from app.api.http.pagination import PageRequest, merged
 from app.billing_periods.instants import parse_iso8601_ms
-from app.bounds import limits
 from app.bounds.turns import Work
-from app.meter.records import Bound, RecordPage, RecordPlace, RecordQuery
+from app.meter.listing import Listed
+from app.meter.records import Bound, RecordPlace, RecordQuery
 from app.wire.instant_records import INSTANT_TYPES
 from app.wire.record_rows import COLUMNS, row_of
 
 _CLOSING_TYPES: Final = frozenset(("usage.recorded", "usage.revised", "period.completed"))
-_DEPTH: Final = "depth"
-"""How many places one worker asks another for."""
 
 
 async def index(call: Call) -> Any:
     """List published records by subscription, newest period, cell and revision."""
-    query = record_query(call)
-    if query.external_subscription_id is not None:
-        if (owner := owner_elsewhere(call, query.external_subscription_id)) is not None:
-            return await forward(call, owner)
-        page = call.page
-        found = await call.meter.published.list_records(
-            call.organization_id, query, page.offset, page.per_page
-        )
-        return await _answer(call, found, page)
-    if call.forwarded:
-        depth = min(call.query.positive(_DEPTH, limits.LISTED_DEPTH), limits.LISTED_DEPTH)
-        found = await call.meter.published.list_records(call.organization_id, query, 0, depth)
-        return {"places": found.places, "total_count": found.total_count}
-    return await _answer(call, await _of_all(call, query, call.page), call.page)
+    query, page = record_query(call), call.page
 
+    async def show(found: Listed[RecordPlace]) -> Reply | web.StreamResponse:
+        meta = page.meta(found.total_count)
+        if asks_for_csv(call):
+            return await csv_answer(call, _csv(call, found.places), meta)
+        return await streamed(call, _json(call, found.places, meta))
 
-async def _of_all(call: Call, query: RecordQuery, page: PageRequest) -> RecordPage:
-    """Merge where the first records of every worker lie, up to the end of the page."""
-    depth = page.offset + page.per_page
-    here = await call.meter.published.list_records(call.organization_id, query, 0, depth)
-    target = f"/api/v1/usage_records?{call.query.with_page(1, 1)}&{_DEPTH}={depth}"
-    work = Work("request", "records", call.organization_id)
-    others, count = await ask_places(call, Outgoing("GET", target), RecordPlace, work)
-    listed = await call.api.turns.run(work, merged([here.places, *others], page))
-    return RecordPage(listed, here.total_count + count)
-
-
-async def _answer(call: Call, found: RecordPage, page: PageRequest) -> Reply | web.StreamResponse:
-    meta = page.meta(found.total_count)
-    if asks_for_csv(call):
-        return await csv_answer(call, _csv(call, found.places), meta)
-    return await streamed(call, _json(call, found.places, meta))
+    find = partial(call.meter.published.list_records, call.organization_id, query)
+    work, name = Work("request", "records", call.organization_id), query.external_subscription_id
+    return await listed_by_all(call, work, name, page, find, RecordPlace, show)
 
 
 async def _json(
@@ -87,12 +64,11 @@ async def _csv(call: Call, places: Sequence[RecordPlace]) -> AsyncGenerator[byte
 def record_query(call: Call) -> RecordQuery:
     """Read which records are asked for. Raises 422."""
     query, errors = call.query, FieldErrors()
-    kind, revisions = query.text("type"), query.flag("revisions")
+    kind = query.one_of("type", _CLOSING_TYPES | INSTANT_TYPES, errors)
+    revisions = query.flag("revisions")
     if kind in INSTANT_TYPES and not revisions:
         # Only the topic has them.
         errors["type"] = ["only_with_revisions"]
-    elif kind is not None and kind not in _CLOSING_TYPES | INSTANT_TYPES:
-        errors["type"] = ["value_is_invalid"]
     check_format(call, errors)
     since, until = _bound(call, "from", errors), _bound(call, "to", errors)
     call.page.check_depth(errors)

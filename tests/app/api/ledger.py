@@ -25,7 +25,6 @@ from app.meter.errors import Unavailable
 from app.meter.events import (
     Accepted,
     Duplicate,
-    EventPage,
     EventQuery,
     IncomingEvent,
     ListedEvent,
@@ -49,7 +48,8 @@ from app.meter.evidence import (
     VerifyReport,
     WindowUsage,
 )
-from app.meter.health import UNREADY, Reason
+from app.meter.health import Reason
+from app.meter.listing import Listed
 from app.meter.overview import (
     ClosingView,
     DeadLetter,
@@ -141,9 +141,6 @@ class LedgerMeter:
 
     def now_ms(self) -> int:
         return self.clock.now_ms
-
-    def not_ready(self) -> tuple[str, ...]:
-        return tuple(reason.message for reason in self.health() if reason.code in UNREADY)
 
     def health(self) -> list[Reason]:
         found = list(self.reasons)
@@ -264,7 +261,7 @@ class LedgerMeter:
 
     async def list_events(
         self, organization_id: str, query: EventQuery, offset: int, limit: int
-    ) -> EventPage:
+    ) -> Listed[ListedEvent]:
         found = [
             _stored(event, position)
             for (organization, _, _), (event, position) in self.taken.items()
@@ -277,7 +274,7 @@ class LedgerMeter:
             for place, event in enumerate(found, len(self.log))
         ]
         self.log.extend(found)
-        return EventPage(listed[offset : offset + limit], len(found))
+        return Listed(listed[offset : offset + limit], len(found))
 
     async def read_events(
         self, events: Sequence[ListedEvent]

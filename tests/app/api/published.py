@@ -6,7 +6,8 @@ from collections.abc import AsyncGenerator, Sequence
 
 import msgspec
 
-from app.meter.records import RecordPage, RecordPlace, RecordQuery
+from app.meter.listing import Listed
+from app.meter.records import RecordPlace, RecordQuery
 
 
 class PublishedValues:
@@ -18,7 +19,7 @@ class PublishedValues:
 
     async def list_records(
         self, organization_id: str, query: RecordQuery, offset: int, limit: int
-    ) -> RecordPage:
+    ) -> Listed[RecordPlace]:
         self.asked.append(query)
         places = []
         for number, value in enumerate(self.values):
@@ -30,7 +31,7 @@ class PublishedValues:
                 order = (name, 0, record["cell_id"], record["revision"])
                 places.append(RecordPlace(*order, 0, record["id"], 0, number))
         places.sort()
-        return RecordPage(places[offset : offset + limit], len(places))
+        return Listed(places[offset : offset + limit], len(places))
 
     async def read_records(
         self, organization_id: str, places: Sequence[RecordPlace]

@@ -106,7 +106,7 @@ def test_what_is_given_empty_and_is_no_member_counts_as_absent() -> None:
     assert query.positive("page", 7) == 7
     assert query.one_of("window", ("day",), {}) is None
     assert query.instant_ms("at", 5, {}) == 5
-    assert query.with_page(1, 2) == "page=1&per_page=2"
+    assert query.to_depth("depth", 2) == "page=1&per_page=1&depth=2"
 
 
 def test_lists_are_written_both_ways() -> None:
