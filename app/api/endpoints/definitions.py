@@ -5,9 +5,8 @@ from __future__ import annotations
 from app.api.answering.router import Endpoint, Parameter
 from app.api.definitions import customers, metrics, plans, subscriptions
 from app.api.endpoints.parameters import BOOLEAN, PAGE, STATUS, V1
-from app.api.endpoints.resource import Resource
+from app.api.endpoints.resource import Resource, unpriced
 from app.api.schemas import definitions as schemas
-from app.api.usage import usage
 
 _metric = Resource(
     "billable_metric",
@@ -141,12 +140,8 @@ SUBSCRIPTIONS = (
         response=schemas.LifetimeUsageAnswer,
         errors=(404,),
     ),
-    Endpoint(
-        f"PUT {V1}/subscriptions/{{external_id}}/lifetime_usage",
-        usage.unpriced,
-        "lifetime_usage",
-        "Not available.",
-        errors=(403,),
+    unpriced(
+        f"PUT {V1}/subscriptions/{{external_id}}/lifetime_usage", "lifetime_usage", "Not available."
     ),
     *_subscription.change(
         subscriptions.update,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from app.api.answering.router import Endpoint, Parameter
 from app.api.endpoints.parameters import BOOLEAN, PAGE, V1
+from app.api.endpoints.resource import unpriced
 from app.api.events import corrections, estimates, event_batch, event_reads, events, not_counted
 from app.api.schemas import events as schemas
-from app.api.usage import usage
 
 EVENTS = (
     Endpoint(
@@ -32,13 +32,7 @@ EVENTS = (
         errors=(413, 422),
     ),
     *(
-        Endpoint(
-            f"POST {V1}/events/{name}",
-            usage.unpriced,
-            "event",
-            "Prices are not computed here.",
-            errors=(403,),
-        )
+        unpriced(f"POST {V1}/events/{name}", "event", "Prices are not computed here.")
         for name in ("estimate_instant_fees", "batch_estimate_instant_fees")
     ),
     Endpoint(

@@ -6,10 +6,10 @@ from app.api import descriptions, operations
 from app.api.answering.router import Endpoint, Parameter
 from app.api.definitions import changes, history, organizations, preview
 from app.api.endpoints.parameters import POSITIVE, V1
-from app.api.endpoints.resource import Resource
+from app.api.endpoints.resource import Resource, unpriced
 from app.api.events import dead_letters, replays, set_aside
 from app.api.schemas import operations as schemas
-from app.api.usage import usage, verification
+from app.api.usage import verification
 
 HISTORY = (
     Endpoint(
@@ -117,13 +117,7 @@ OPERATIONS = (
         "List the one billing entity.",
         response=schemas.BillingEntityList,
     ),
-    Endpoint(
-        f"POST {_ENTITIES}",
-        usage.unpriced,
-        "billing_entity",
-        "Not available: there is one billing entity.",
-        errors=(403,),
-    ),
+    unpriced(f"POST {_ENTITIES}", "billing_entity", "Not available: there is one billing entity."),
     _entity.show(organizations.billing_entity, "Show the billing entity `default`."),
     *_entity.change(
         organizations.update_billing_entity,

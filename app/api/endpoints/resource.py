@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from app.api.answering.router import Endpoint, Handler, Parameter
 from app.api.endpoints.parameters import PAGE
+from app.api.usage import usage
 
 
 class Resource(NamedTuple):
@@ -118,3 +119,8 @@ class Resource(NamedTuple):
             errors=errors,
             nested=self.nested,
         )
+
+
+def unpriced(route: str, resource: str, summary: str) -> Endpoint:
+    """Return an endpoint that Lago has for whoever prices usage; here it is refused."""
+    return Endpoint(route, usage.unpriced, resource, summary, errors=(403,))

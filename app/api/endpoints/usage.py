@@ -7,6 +7,7 @@ from typing import get_args
 from app.api import record_schemas
 from app.api.answering.router import Endpoint, Parameter
 from app.api.endpoints.parameters import BOOLEAN, FORMAT, PAGE, POSITIVE, SUBSCRIPTION, V1, WAIT_FOR
+from app.api.endpoints.resource import unpriced
 from app.api.schemas import usage as schemas
 from app.api.usage import analytics, records, series, usage
 from app.meter.evidence import WindowName
@@ -134,13 +135,7 @@ SERIES = (
         ),
         errors=(404, 422),
     ),
-    Endpoint(
-        f"GET {V1}/customers/{{external_id}}/portal_url",
-        usage.unpriced,
-        "customer",
-        "Not available.",
-        errors=(403,),
-    ),
+    unpriced(f"GET {V1}/customers/{{external_id}}/portal_url", "customer", "Not available."),
     Endpoint(
         f"GET {V1}/analytics/usage",
         analytics.usage,
