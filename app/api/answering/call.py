@@ -25,7 +25,7 @@ from app.api.http.siblings import Siblings
 from app.api.overview.overviews import Overviews
 from app.bounds.turns import Steps, Turns, Work
 from app.definitions.command import Command
-from app.definitions.outcome import Applied, Rejected
+from app.definitions.outcome import Rejected
 from app.meter.errors import Unavailable
 from app.meter.interface import Meter
 
@@ -210,13 +210,16 @@ class Call:
         work = Work("request", f"listing {root}", self.organization_id)
         return await self.api.turns.run(work, steps)
 
-    async def define(self, command: Command) -> Applied:
-        """Change the definitions in the name of the key; raise the answer for a rejection."""
+    async def define(self, command: Command) -> Any:
+        """Change the definitions in the name of the key; return the object made or changed.
+
+        Raises the answer for a rejection.
+        """
         named = msgspec.structs.replace(command, changed_by=self.key_name)
         outcome = await self.meter.definer.define(named)
         if isinstance(outcome, Rejected):
             raise rejected(outcome)
-        return outcome
+        return outcome.object
 
 
 def rejected(outcome: Rejected) -> ApiError:

@@ -31,12 +31,12 @@ async def create(call: Call) -> Any:
     names = (call.organization_id, call.parameters["external_id"])
     if isinstance(many, list) and many:
         command = commands.create_alerts(*names, many, _status(call))
-        made = (await call.define(command)).object
+        made = await call.define(command)
         return {_MANY: [_json(call, alert, {}) for alert in made]}
     one = body.get(_ROOT) if isinstance(body, dict) else None
     if not isinstance(one, dict) or not one:
         raise root_missing(_ROOT)
-    made = (await call.define(commands.create_alert(*names, one, _status(call)))).object
+    made = await call.define(commands.create_alert(*names, one, _status(call)))
     return {_ROOT: _json(call, made, {})}
 
 
@@ -46,7 +46,7 @@ async def update(call: Call) -> Any:
         return await forward(call, owner)
     command = commands.update_alert(*_names(call), await call.root(_ROOT), _status(call))
     evaluated = _evaluated(call)
-    return {_ROOT: _json(call, (await call.define(command)).object, evaluated)}
+    return {_ROOT: _json(call, await call.define(command), evaluated)}
 
 
 async def delete(call: Call) -> Any:
@@ -56,7 +56,7 @@ async def delete(call: Call) -> Any:
     command = commands.delete_alert(*_names(call), _status(call))
     # Of one that is deleted nobody knows any more.
     evaluated = _evaluated(call)
-    return {_ROOT: _json(call, (await call.define(command)).object, evaluated)}
+    return {_ROOT: _json(call, await call.define(command), evaluated)}
 
 
 async def delete_all(call: Call) -> Any:

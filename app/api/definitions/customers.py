@@ -31,12 +31,12 @@ async def upsert(call: Call) -> Any:
     body = await call.root(_ROOT)
     check_billing_entity(body)
     command = commands.upsert_customer(call.organization_id, body)
-    return _root(call, (await call.define(command)).object)
+    return _root(call, await call.define(command))
 
 
 async def delete(call: Call) -> Any:
     command = commands.delete_customer(call.organization_id, call.parameters["external_id"])
-    return _root(call, (await call.define(command)).object)
+    return _root(call, await call.define(command))
 
 
 async def show(call: Call) -> Any:

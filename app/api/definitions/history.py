@@ -36,7 +36,7 @@ async def create(call: Call) -> Any:
         from_ms=from_ms or 0,
         to_ms=to_ms or 0,
     )
-    return {"history": _shown((await call.define(command)).object)}
+    return {"history": _shown(await call.define(command))}
 
 
 def _texts(body: dict[str, Any], field: str) -> list[str] | None:

@@ -32,7 +32,7 @@ def _root(call: Call, metric: Metric) -> dict[str, Any]:
 
 async def create(call: Call) -> Any:
     command = commands.create_billable_metric(call.organization_id, await call.root(_ROOT))
-    return _root(call, (await call.define(command)).object)
+    return _root(call, await call.define(command))
 
 
 async def update(call: Call) -> Any:
@@ -42,12 +42,12 @@ async def update(call: Call) -> Any:
     if known is not None and body.get("aggregation_type") == NOT_FOR_SALE:
         raise forbidden("feature_unavailable")
     command = commands.update_billable_metric(call.organization_id, code, body)
-    return _root(call, (await call.define(command)).object)
+    return _root(call, await call.define(command))
 
 
 async def delete(call: Call) -> Any:
     command = commands.delete_billable_metric(call.organization_id, call.parameters["code"])
-    return _root(call, (await call.define(command)).object)
+    return _root(call, await call.define(command))
 
 
 async def show(call: Call) -> Any:

@@ -12,7 +12,6 @@ from app.api.definitions.definitions_json import charge_json, filter_json
 from app.api.definitions.subscriptions import subscription_asked_for
 from app.api.http.errors import not_found
 from app.definitions import commands
-from app.definitions.command import Command
 from app.definitions.model import Charge, ChargeFilter, Plan
 
 Json = dict[str, Any]
@@ -20,19 +19,18 @@ Json = dict[str, Any]
 
 async def create(call: Call) -> Any:
     body = await call.root("charge")
-    return await _charge_after(
-        call, commands.create_charge(call.organization_id, call.parameters["code"], body)
-    )
+    command = commands.create_charge(call.organization_id, call.parameters["code"], body)
+    return _shown(call, await call.define(command))
 
 
 async def update(call: Call) -> Any:
     body = await call.root("charge")
-    return await _charge_after(call, commands.update_charge(*_names(call), body))
+    return _shown(call, await call.define(commands.update_charge(*_names(call), body)))
 
 
 async def delete(call: Call) -> Any:
     body = await _body_of_deletion(call, "charge")
-    return await _charge_after(call, commands.delete_charge(*_names(call), body))
+    return _shown(call, await call.define(commands.delete_charge(*_names(call), body)))
 
 
 async def show(call: Call) -> Any:
@@ -48,19 +46,19 @@ async def index(call: Call) -> Any:
 
 async def create_filter(call: Call) -> Any:
     command = commands.create_charge_filter(*_names(call), await call.root("filter"))
-    return await _filter_after(call, command, command.payload["filter"]["new_id"])
+    return _shown_filter(await call.define(command), command.payload["filter"]["new_id"])
 
 
 async def update_filter(call: Call) -> Any:
     body, filter_id = await call.root("filter"), call.parameters["id"]
     command = commands.update_charge_filter(*_names(call), filter_id, body)
-    return await _filter_after(call, command, filter_id)
+    return _shown_filter(await call.define(command), filter_id)
 
 
 async def delete_filter(call: Call) -> Any:
     filter_id, body = call.parameters["id"], await _body_of_deletion(call, "filter")
     command = commands.delete_charge_filter(*_names(call), filter_id, body)
-    return await _filter_after(call, command, filter_id)
+    return _shown_filter(await call.define(command), filter_id)
 
 
 async def show_filter(call: Call) -> Any:
@@ -77,14 +75,6 @@ async def _body_of_deletion(call: Call, root: str) -> object:
     """Return what stands under the root of a body, which a deletion need not have."""
     value = await call.json()
     return value.get(root) if isinstance(value, dict) else None
-
-
-async def _charge_after(call: Call, command: Command) -> Json:
-    return _shown(call, (await call.define(command)).object)
-
-
-async def _filter_after(call: Call, command: Command, filter_id: str) -> Json:
-    return _shown_filter((await call.define(command)).object, filter_id)
 
 
 def _shown(call: Call, charge: Charge) -> Json:

@@ -26,19 +26,19 @@ async def _root(call: Call, plan: Plan) -> dict[str, Any]:
 
 async def create(call: Call) -> Any:
     command = commands.create_plan(call.organization_id, await call.root(_ROOT))
-    return await _root(call, (await call.define(command)).object)
+    return await _root(call, await call.define(command))
 
 
 async def update(call: Call) -> Any:
     command = commands.update_plan(
         call.organization_id, call.parameters["code"], await call.root(_ROOT)
     )
-    return await _root(call, (await call.define(command)).object)
+    return await _root(call, await call.define(command))
 
 
 async def delete(call: Call) -> Any:
     command = commands.delete_plan(call.organization_id, call.parameters["code"])
-    return await _root(call, (await call.define(command)).object)
+    return await _root(call, await call.define(command))
 
 
 async def show(call: Call) -> Any:

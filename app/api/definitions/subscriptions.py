@@ -44,7 +44,7 @@ async def create(call: Call) -> Any:
     body = await call.root(_ROOT)
     check_billing_entity(body)
     command = commands.create_subscription(call.organization_id, body)
-    return _root(call, (await call.define(command)).object)
+    return _root(call, await call.define(command))
 
 
 async def update(call: Call) -> Any:
@@ -54,7 +54,7 @@ async def update(call: Call) -> Any:
         await call.root(_ROOT),
         call.query.text("status"),
     )
-    return _root(call, (await call.define(command)).object)
+    return _root(call, await call.define(command))
 
 
 async def terminate(call: Call) -> Any:
@@ -64,7 +64,7 @@ async def terminate(call: Call) -> Any:
         call.query.text("status"),
         call.query.text("on_termination_invoice"),
     )
-    return _root(call, (await call.define(command)).object)
+    return _root(call, await call.define(command))
 
 
 async def show(call: Call) -> Any:
@@ -73,8 +73,7 @@ async def show(call: Call) -> Any:
 
 async def update_charge(call: Call) -> Any:
     command = commands.update_subscription_charge(_named(call), await call.root("charge"))
-    changed = (await call.define(command)).object
-    return {"charge": charge_json(call.meter.definitions, changed)}
+    return {"charge": charge_json(call.meter.definitions, await call.define(command))}
 
 
 async def create_charge_filter(call: Call) -> Any:
@@ -94,7 +93,7 @@ async def delete_charge_filter(call: Call) -> Any:
 
 
 async def _filter(call: Call, command: Command) -> Any:
-    return {"filter": filter_json(*(await call.define(command)).object)}
+    return {"filter": filter_json(*await call.define(command))}
 
 
 def _named(call: Call) -> commands.SubscriptionCharge:

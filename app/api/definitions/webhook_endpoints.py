@@ -27,19 +27,19 @@ def _json(endpoint: WebhookEndpoint) -> dict[str, Any]:
 
 async def create(call: Call) -> Any:
     command = commands.create_webhook_endpoint(call.organization_id, await call.root(_ROOT))
-    return {_ROOT: _json((await call.define(command)).object)}
+    return {_ROOT: _json(await call.define(command))}
 
 
 async def update(call: Call) -> Any:
     command = commands.update_webhook_endpoint(
         call.organization_id, call.parameters["lago_id"], await call.root(_ROOT)
     )
-    return {_ROOT: _json((await call.define(command)).object)}
+    return {_ROOT: _json(await call.define(command))}
 
 
 async def delete(call: Call) -> Any:
     command = commands.delete_webhook_endpoint(call.organization_id, call.parameters["lago_id"])
-    return {_ROOT: _json((await call.define(command)).object)}
+    return {_ROOT: _json(await call.define(command))}
 
 
 async def show(call: Call) -> Any:

@@ -74,7 +74,7 @@ async def save(call: Call) -> Html | Reply:
     here = inside(call)
     here.asker.require("POST", "plan")
     try:
-        plan = (await here.define(_change(call, filled, is_new)[1])).object
+        plan = await here.define(_change(call, filled, is_new)[1])
         revised = call.query.flag("revise")
         if revised:
             await here.define(
