@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from app.api.definitions.definitions_json import metric_json
 from app.api.definitions.history import metric_ids
 from app.api.events import not_counted
 from app.api.http import json_text
-from app.api.http.errors import ApiError, forbidden, invalid, not_found
+from app.api.http.errors import ApiError, invalid, not_found
 from app.api.pages import page
 from app.api.pages.page_views import asked_for, carried, form, inside, json_of
 from app.billing_periods.instants import parse_iso8601_ms
@@ -145,8 +145,7 @@ def _filled(found: Metric) -> Filled:
 
 async def _sent(call: Call) -> tuple[Filled, bool, bool]:
     """Return what the form holds, whether the metric is new, and whether a plan uses it."""
-    if page.PAGE_HEADER not in call.request.headers:
-        raise forbidden("page_header_missing")
+    page.writing_organization(call)
     filled, here = Filled.of_form(await form(call)), inside(call)
     known = here.meter.definitions
     found = known.metric(here.organization_id, filled.code)
@@ -234,10 +233,9 @@ async def preview(call: Call) -> Html | Reply:
     here = inside(call)
     body = filled.body(locked=locked)
     command = _command(here, filled.code, body, is_new)
-    reports = await here.meter.evidence.preview(here.organization_id, [command], 0, here.now_ms + 1)
-    if isinstance(reports, Rejected):
-        return _refused(call, filled, is_new, locked, rejected(reports))
-    previewed = await gathered(call, reports, {"changes": [{"billable_metric": body}]})
+    previewed = await preview_of(here, command, {"billable_metric": body})
+    if isinstance(previewed, Rejected):
+        return _refused(call, filled, is_new, locked, rejected(previewed))
     fresh = counts_at_once(await _uncounted(call), filled.code) if is_new else None
     return preview_part("metric", previewed, fresh, carried(call), is_new)
 
@@ -264,15 +262,17 @@ def refusals(error: ApiError, what: str) -> Mapping[str, list[str]]:
     return details if isinstance(details, dict) else {what: [str(error.body.get("code"))]}
 
 
-async def gathered(
-    call: Call, reports: AsyncGenerator[PreviewReport, None], body: Json
-) -> Previewed:
-    """Return what this worker and all others say of a change."""
+async def preview_of(here: Call, command: Command, change: Json) -> Previewed | Rejected:
+    """Return what all workers say of a change: a command, and the object that the API takes."""
+    organization_id, until_ms = here.organization_id, here.now_ms + 1
+    reports = await here.meter.evidence.preview(organization_id, [command], 0, until_ms)
+    if isinstance(reports, Rejected):
+        return reports
     cells: list[PreviewedCell] = []
     pairs, skipped, missing = 0, 0, list[str]()
-    peers = call.meter.routing.peers()
-    target = Outgoing("POST", "/api/v1/preview", json_text.encode(body))
-    others = [asyncio.ensure_future(_of_peer(inside(call), peer, target)) for peer in peers]
+    peers = here.meter.routing.peers()
+    target = Outgoing("POST", "/api/v1/preview", json_text.encode({"changes": [change]}))
+    others = [asyncio.ensure_future(_of_peer(here, peer, target)) for peer in peers]
     async with aclosing(reports):
         async for report in reports:
             cells += report.cells[: _MOST_CELLS - len(cells)]
@@ -311,7 +311,7 @@ async def save(call: Call) -> Html | Reply:
         await here.define(_command(here, filled.code, body, is_new))
         revised = call.query.flag("revise")
         if revised:
-            await _revise(call, here, filled.code)
+            await revise(here, metric_ids=metric_ids(here, filled.code))
     except ApiError as error:
         if error.status == 422:
             return _refused(call, filled, is_new, locked, error)
@@ -319,21 +319,20 @@ async def save(call: Call) -> Html | Reply:
     return saved_part("metric", filled.code, carried(call), revised)
 
 
-async def _revise(call: Call, here: Call, code: str) -> None:
-    """Let periods that start from the date given on follow the metric as it is now."""
-    command = commands.apply_history(
-        here.organization_id,
-        metric_ids=metric_ids(here, code),
-        from_ms=await first_day(call),
-        to_ms=here.now_ms,
-    )
-    await here.define(command)
-
-
-async def first_day(call: Call) -> int:
-    """Return from when on periods are to be revised. Raises 422."""
-    text = (await form(call)).get("from", [""])[-1]
+async def revise(
+    here: Call, *, metric_ids: Sequence[str] = (), charge_ids: Sequence[str] = ()
+) -> None:
+    """Let periods that start from the date given on follow what is defined now. Raises 422."""
+    text = (await form(here)).get("from", [""])[-1]
     from_ms = parse_iso8601_ms(text) if text else 0
     if from_ms is None:
         raise invalid({"from": ["invalid_date"]})
-    return from_ms
+    await here.define(
+        commands.apply_history(
+            here.organization_id,
+            metric_ids=metric_ids,
+            charge_ids=charge_ids,
+            from_ms=from_ms,
+            to_ms=here.now_ms,
+        )
+    )

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.api.answering.call import Call, Reply, rejected
-from app.api.http.errors import ApiError, forbidden, not_found
+from app.api.http.errors import ApiError, not_found
 from app.api.pages import page
-from app.api.pages.page_forms import RETARGETED, first_day, gathered, refusals
+from app.api.pages.page_forms import RETARGETED, preview_of, refusals, revise
 from app.api.pages.page_views import carried, form, inside
 from app.definitions import commands
 from app.definitions.command import Command
@@ -61,10 +61,9 @@ async def preview(call: Call) -> Html | Reply:
     filled, is_new = await _sent(call)
     here = inside(call)
     body, command = _change(call, filled, is_new)
-    reports = await here.meter.evidence.preview(here.organization_id, [command], 0, here.now_ms + 1)
-    if isinstance(reports, Rejected):
-        return _refused(call, filled, is_new, rejected(reports))
-    previewed = await gathered(call, reports, {"changes": [{"plan": body}]})
+    previewed = await preview_of(here, command, {"plan": body})
+    if isinstance(previewed, Rejected):
+        return _refused(call, filled, is_new, rejected(previewed))
     return preview_part("plan", previewed, None, carried(call), is_new)
 
 
@@ -77,14 +76,7 @@ async def save(call: Call) -> Html | Reply:
         plan = await here.define(_change(call, filled, is_new)[1])
         revised = call.query.flag("revise")
         if revised:
-            await here.define(
-                commands.apply_history(
-                    here.organization_id,
-                    charge_ids=[charge.id for charge in plan.charges],
-                    from_ms=await first_day(call),
-                    to_ms=here.now_ms,
-                )
-            )
+            await revise(here, charge_ids=[charge.id for charge in plan.charges])
     except ApiError as error:
         if error.status in (404, 422):
             return _refused(call, filled, is_new, error)
@@ -94,8 +86,7 @@ async def save(call: Call) -> Html | Reply:
 
 async def _sent(call: Call) -> tuple[FilledPlan, bool]:
     """Return what the form holds, and whether the plan is new."""
-    if page.PAGE_HEADER not in call.request.headers:
-        raise forbidden("page_header_missing")
+    page.writing_organization(call)
     return FilledPlan.of_form(await form(call)), call.query.flag("new")
 
 
