@@ -60,7 +60,7 @@ def explain_view(
             f" {zone}. Read up to ",
             time(explanation.as_of.append_time_ms, zone),
             "; ",
-            el("a", "look again", href=_here(query, organization, page)),
+            el("a", "look again", href=explain_address(query, organization, page=str(page))),
             ".",
             id="read",
         ),
@@ -131,7 +131,7 @@ def _since(explanation: Explanation, query: ExplainQuery, organization: str | No
     """Say of which revision the events make a difference, and lead to all of them."""
     if explanation.since_ms is None:
         return None
-    every = explain_address(query, organization, at=iso_milliseconds(query.at_ms))
+    every = explain_address(query, organization, since_revision=None, status=None, reason=None)
     return el(
         "p",
         f"Only events by which the figures differ from revision {query.since_revision}, cut at ",
@@ -142,48 +142,33 @@ def _since(explanation: Explanation, query: ExplainQuery, organization: str | No
     )
 
 
-def explain_address(query: ExplainQuery, organization: str | None, **more: str | None) -> str:
-    """Return the address of another look at the same figures."""
-    return address(
-        "subscriptions",
-        query.external_subscription_id,
-        "explain",
-        query.metric_code,
-        organization=organization,
-        charge=query.charge_code,
-        **more,
-        **{f"group[{key}]": value for key, value in query.group.items()},
-    )
-
-
-def _kept(query: ExplainQuery, **changed: str | None) -> dict[str, str | None]:
-    """Return what an address asks for besides the figures, some of it changed."""
+def _asked(
+    query: ExplainQuery, organization: str | None, **changed: str | None
+) -> dict[str, str | None]:
+    """Return what an address asks for besides subscription and metric, some of it changed."""
     since = None if query.since_revision is None else str(query.since_revision)
-    kept: dict[str, str | None] = {
+    asked: dict[str, str | None] = {
+        "organization": organization,
+        "charge": query.charge_code,
         "at": iso_milliseconds(query.at_ms),
         "since_revision": since,
         "status": query.status,
         "reason": query.reason,
     }
-    return kept | changed
+    return asked | changed | {f"group[{key}]": value for key, value in query.group.items()}
 
 
-def _here(query: ExplainQuery, organization: str | None, page: int) -> str:
-    """Return the address of the same look."""
-    return explain_address(query, organization, **_kept(query, page=str(page)))
+def explain_address(query: ExplainQuery, organization: str | None, **changed: str | None) -> str:
+    """Return the address of another look at the same figures."""
+    name, code = query.external_subscription_id, query.metric_code
+    asked = _asked(query, organization, **changed)
+    return address("subscriptions", name, "explain", code, **asked)
 
 
 def _csv_address(query: ExplainQuery, organization: str | None, number: str) -> str:
-    return address(
-        "page",
-        "explain.csv",
-        subscription=query.external_subscription_id,
-        code=query.metric_code,
-        organization=organization,
-        charge=query.charge_code,
-        **_kept(query, page=number),
-        **{f"group[{key}]": value for key, value in query.group.items()},
-    )
+    name, code = query.external_subscription_id, query.metric_code
+    asked = _asked(query, organization, page=number)
+    return address("page", "explain.csv", subscription=name, code=code, **asked)
 
 
 def _choices(explanation: Explanation, query: ExplainQuery, organization: str | None) -> Node:
@@ -200,14 +185,13 @@ def _choices(explanation: Explanation, query: ExplainQuery, organization: str | 
         return None
 
     def link(words: str, status: str | None, reason: str | None) -> Html:
-        asked = _kept(query, status=status, reason=reason)
         chosen = (status, reason) == (query.status, query.reason)
         return el(
             "li",
             el(
                 "a",
                 words,
-                href=explain_address(query, organization, **asked),
+                href=explain_address(query, organization, status=status, reason=reason),
                 aria_current="true" if chosen else None,
             ),
         )
@@ -278,7 +262,7 @@ def _revision(fate: EventFate, timezone: str) -> Node:
 
 def _pages(query: ExplainQuery, organization: str | None, page: int, total: int) -> Html:
     def link(text: str, number: int) -> Html:
-        return el("a", text, href=_here(query, organization, number))
+        return el("a", text, href=explain_address(query, organization, page=str(number)))
 
     return el(
         "p",
@@ -305,9 +289,10 @@ def event_view(trace: Json, event: Json | None, organization: str | None) -> Htm
 def _arrival(number: int, arrival: Json, organization: str | None) -> Html:
     place = arrival["position"]
     name = arrival["external_subscription_id"]
+    view = address("subscriptions", name, organization=organization)
     again = arrival["duplicate_of"]
     pairs: list[tuple[str, Node]] = [
-        ("Subscription", el("a", name, href=_of(name, organization))),
+        ("Subscription", el("a", name, href=view)),
         ("Code", arrival["code"]),
         ("Time", instant(arrival["timestamp"])),
         ("Appended", instant(place["append_time"])),
@@ -317,17 +302,12 @@ def _arrival(number: int, arrival: Json, organization: str | None) -> Html:
     ]
     if again is not None:
         pairs.append(("Repeats", el("span", _place(again), class_="id")))
-    title = "It came once" if number == 0 else f"It came again ({number + 1})"
     return el(
         "section",
-        el("h2", title if number else "First arrival"),
+        el("h2", f"It came again ({number + 1})" if number else "First arrival"),
         facts(pairs),
         _outcomes(number, arrival, organization),
     )
-
-
-def _of(name: str, organization: str | None) -> str:
-    return address("subscriptions", name, organization=organization)
 
 
 def _place(place: Json) -> str:

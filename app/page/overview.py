@@ -99,14 +99,15 @@ def _waiting(shown: Json) -> Iterator[tuple[int, str, str]]:
     yield shown["parked"], "subscription", "parked"
     yield shown["dead_letters_lately"], "event", f"refused in the last hour{_or_more(shown)}"
     # None: nobody has looked, and nothing is said of it.
-    lately = "with events not counted in the last hour"
-    since = shown.get("not_counted_since")
-    yield (
-        shown["not_counted_lately"] or 0,
-        "code",
-        f"with events not counted since {_clock(since)} UTC" if since else lately,
-    )
+    yield shown["not_counted_lately"] or 0, "code", f"with events not counted {_lately(shown)}"
     yield sum(each["differing"] for each in shown["each_worker"]), "metric", "that differs from raw"
+
+
+def _lately(shown: Json) -> str:
+    """Say since when events that were not counted are known."""
+    since = shown.get("not_counted_since")
+    # Of the events before, a worker that has just taken over knows nothing.
+    return f"since {_clock(since)} UTC" if since else "in the last hour"
 
 
 def _or_more(shown: Json) -> str:
@@ -297,11 +298,9 @@ def _attention(shown: Json, look: Look) -> Html:
     refused += _or_more(shown)
     # Of all organizations together nobody has looked.
     known = lately is not None
-    since = shown.get("not_counted_since")
-    # Of the events before, a worker that has just taken over knows nothing.
-    when = f"since {_clock(since)} UTC" if since else "in the last hour"
     # Each worker tells of so many at most.
     more = " or more" if known and lately >= NOT_COUNTED_KINDS else ""
+    when = _lately(shown)
     left_out = f"{count(lately, 'code')}{more} not counted {when}" if known else "Not counted"
     return el(
         "section",
