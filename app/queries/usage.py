@@ -22,7 +22,7 @@ from app.queries.replay import Replay
 from app.queries.routing import Routing
 from app.runtime.engine import Engine
 from app.wire.arrivals import Arrival
-from app.wire.events import Event
+from app.wire.encode import as_event
 from tables.changelogged.added_days import AddedDays
 from tables.closing.instants import members_ahead
 from tables.reading.analytics import added_units
@@ -33,6 +33,9 @@ from tables.reading.usage import (
     past_periods,
     past_usage_steps,
 )
+
+_BEHIND_ALL = (1 << 15, 0, 0)
+"""A place on no partition that there is."""
 
 
 class Usage:
@@ -89,7 +92,9 @@ class Usage:
         """Return what an event would bill at once, if it came now; nothing is kept of it."""
         owned = self._routing.at_home(organization_id, event.external_subscription_id)
         name = (organization_id, event.external_subscription_id)
-        arrival = _arrival_of(organization_id, event, at_ms)
+        # As if it came after all others.
+        made = as_event(organization_id, event)
+        arrival = Arrival(made, organization_id, at_ms, *_BEHIND_ALL)
         work = Work("request", "estimate_fees", *name)
         missing = await self._engine.shared.turns.run(
             work, members_ahead(owned.state, name, arrival)
@@ -132,22 +137,3 @@ class Usage:
         work = Work("request", "past_usage", *name)
         steps = past_usage_steps(owned.state, name, period)
         return await self._engine.shared.turns.run(work, steps)
-
-
-def _arrival_of(organization_id: str, event: IncomingEvent, at_ms: int) -> Arrival:
-    """Return an event as if it came after all others."""
-    made = Event(
-        organization_id,
-        event.external_subscription_id,
-        event.transaction_id,
-        event.code,
-        event.timestamp_ms,
-        event.precise_total_amount_cents,
-        event.properties,
-        b"",
-    )
-    return Arrival(made, organization_id, at_ms, *_BEHIND_ALL)
-
-
-_BEHIND_ALL = (1 << 15, 0, 0)
-"""A place on no partition that there is."""
