@@ -20,7 +20,6 @@ from app.meter.overview import (
     DeadLetterView,
     Overview,
     PartitionView,
-    RecordView,
     UsageView,
 )
 from app.numbers import plain
@@ -38,7 +37,7 @@ def overview_json(overview: Overview) -> Json:
         "closing": [_closing(view, overview.now_ms) for view in overview.closing],
         "usage": [_usage(view) for view in overview.usage],
         "usage_total": overview.usage_total,
-        "records": [_record(view) for view in overview.records],
+        "records": [msgspec.structs.asdict(view) for view in overview.records],
         "dead_letters": [_dead_letter(view) for view in overview.dead_letters],
         "set_aside": overview.set_aside,
         "parked": overview.parked,
@@ -192,10 +191,6 @@ def _usage(view: UsageView) -> Json:
         "timezone": view.timezone,
         "implicit": view.implicit,
     }
-
-
-def _record(view: RecordView) -> Json:
-    return dict(msgspec.structs.asdict(view))
 
 
 def _dead_letter(view: DeadLetterView) -> Json:
