@@ -39,9 +39,7 @@ WORKER_AGENTS: Final[tuple[WorkerAgent, ...]] = (
     tick.tick,
     sample_lag.sample_lag,
     verify_samples.verify_samples,
-    lambda engine: check_output.check_output(
-        engine.settings, engine.owned, engine.offsets.output_ends
-    ),
+    check_output.check_output,
     add_days.add_days,
     lambda engine: tail_output.tail_output(engine.settings, engine.status),
     probe.probe,

@@ -8,26 +8,20 @@ when it is started again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Mapping
 
 from agents.loop import every
 from app.kafka.topics import output_tp
+from app.runtime.engine import Engine
 from app.runtime.partition.commit import OutputLost
-from app.runtime.partition.owned import OwnedPartition
-from app.settings import Settings
 from tables.changelogged.checkpoint import OutputMark
 
 log = logging.getLogger(__name__)
 
 EVERY_S = 30.0
 
-OutputEnds = Callable[[Iterable[int]], Awaitable[dict[int, int]]]
-"""Tells where partitions of usage-records end, as far as their leaders answer."""
 
-
-async def check_output(
-    settings: Settings, owned: Mapping[int, OwnedPartition], output_ends: OutputEnds
-) -> None:
+async def check_output(worker: Engine) -> None:
     """Look every now and then until cancelled; trouble with the broker only delays it.
 
     Raises:
@@ -37,7 +31,7 @@ async def check_output(
 
     async def look() -> None:
         nonlocal lost
-        lost = await lost_outputs(settings, owned, output_ends, lost)
+        lost = await lost_outputs(worker, lost)
 
     await every(EVERY_S, look, lambda error: log.warning(_NOT_ASKED, error))
 
@@ -45,12 +39,7 @@ async def check_output(
 _NOT_ASKED = "Whether usage-records is whole could not be asked: %s"
 
 
-async def lost_outputs(
-    settings: Settings,
-    owned: Mapping[int, OwnedPartition],
-    output_ends: OutputEnds,
-    lost: Mapping[int, OutputMark],
-) -> dict[int, OutputMark]:
+async def lost_outputs(worker: Engine, lost: Mapping[int, OutputMark]) -> dict[int, OutputMark]:
     """Return newest records of owned partitions that their topic does not reach.
 
     `lost`: what the look before returned. One look proves nothing: who leads a partition no more,
@@ -61,13 +50,13 @@ async def lost_outputs(
     """
     newest = {
         number: each.state.checkpoint.output
-        for number, each in owned.items()
+        for number, each in worker.owned.items()
         if each.state.checkpoint.output is not None
     }
-    ends = await output_ends(newest) if newest else {}
+    ends = await worker.offsets.output_ends(newest) if newest else {}
     missing = {number: newest[number] for number, end in ends.items() if end <= newest[number][0]}
     for number, mark in sorted(missing.items()):
         if lost.get(number) == mark:
-            tp = output_tp(settings, number)
+            tp = output_tp(worker.settings, number)
             raise OutputLost(tp, mark[0], f"the topic ends at {ends[number]}")
     return missing

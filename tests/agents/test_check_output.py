@@ -24,13 +24,16 @@ async def test_one_without_a_leader_is_not_lost() -> None:
     async def ends(numbers: Iterable[int]) -> dict[int, int]:
         return {number: told[number] for number in numbers if number in told}
 
-    missing = await lost_outputs(Settings(profile="test"), owned, ends, {})
+    worker: Any = SimpleNamespace(
+        settings=Settings(profile="test"), owned=owned, offsets=SimpleNamespace(output_ends=ends)
+    )
+    missing = await lost_outputs(worker, {})
     assert missing == {0: MARK}
     told.clear()
-    missing = await lost_outputs(Settings(profile="test"), owned, ends, missing)
+    missing = await lost_outputs(worker, missing)
     assert missing == {}
     told |= {0: 8, 1: 7}
-    missing = await lost_outputs(Settings(profile="test"), owned, ends, missing)
+    missing = await lost_outputs(worker, missing)
     assert missing == {1: MARK}
     with pytest.raises(OutputLost):
-        await lost_outputs(Settings(profile="test"), owned, ends, missing)
+        await lost_outputs(worker, missing)
