@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from struct import Struct
 from typing import Any, BinaryIO, Final, NamedTuple
 
 import msgspec
@@ -42,8 +41,6 @@ REFOLD_DATA_BYTES: Final = 512 * 1024 * 1024
 """Its data memory, at most. With more it fails, and the loop feeds the refold."""
 
 NICER: Final = 10
-
-_SIZE: Final = Struct("<I")
 
 
 class ToRead(NamedTuple):
@@ -88,18 +85,16 @@ def write_frame(file: BinaryIO, told: object) -> None:
 
 def write_packed(file: BinaryIO, frame: bytes) -> None:
     """Write one message that is packed."""
-    file.write(_SIZE.pack(len(frame)) + frame)
+    file.write(frame)
     file.flush()
 
 
 def read_frame(file: BinaryIO) -> Any:
     """Return the next message. Raises EOFError if the other side has ended."""
-    head = file.read(_SIZE.size)
-    size = _SIZE.unpack(head)[0] if len(head) == _SIZE.size else 0
-    frame = file.read(size)
-    if not frame or len(frame) != size:
-        raise EOFError("the other side has ended")
-    return pickle.loads(frame)  # noqa: S301 - the worker and its child are one program
+    try:
+        return pickle.load(file)  # noqa: S301 - the worker and its child are one program
+    except (EOFError, pickle.UnpicklingError) as error:
+        raise EOFError("the other side has ended") from error
 
 
 class Child:
