@@ -35,8 +35,7 @@ def _begun_anew(times: int, code: str = "calls") -> tuple[World, int]:
 
 def _long_begun_anew(times: int, code: str = "calls") -> World:
     """Return subscriptions that ended and began anew each day, so often, and whose cells rest."""
-    # The plan is older than all of them.
-    world = World(months=times // 40 + 2, recurs=code if code in RECURRING else None)
+    world = World(recurs=code if code in RECURRING else None)
     world.now_ms = world.definitions.append_time_ms = NOW_MS - (times + 1) * DAY_MS
     for number in range(TIMES):
         world.apply(commands.create_subscription(ORG, subscription_of(number)))
