@@ -7,7 +7,8 @@ published already gives nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Generator, Iterable, Iterator
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from app.definitions.model import ChargeFilter, Plan, Subscription
@@ -25,6 +26,7 @@ from tables.closing.billing import Moved
 from tables.closing.daily import daily_at
 from tables.closing.period_at_cut import CELLS_A_STEP, PeriodAtCut
 from tables.closing.revision import Closing
+from tables.partition.cuts import LateLayer
 from tables.partition.partition import Partition
 from tables.partition.redirection import Renewed
 from tables.routing.period_charges import PeriodCharge
@@ -109,7 +111,9 @@ def closing(
         if published.first_ms == cut_ms == period.due_at_ms:
             published.note_absent((subscription.id, period.start_ms))
         at = AtCut(partition, name, subscription, period, earlier, cut_ms)
-        yield from PeriodAtCut(at, moved=moved, plans=plans, shared=shared).records()
+        codes = None if revising is None else revising.codes_in(period, cut_ms)
+        at_cut = PeriodAtCut(at, moved=moved, plans=plans, shared=shared)
+        yield from at_cut.records(codes)
     # A state that is folded anew bills again what was lost, and tells nobody of alerts again.
     if cut_ms > partition.checkpoint.grid_ms:
         if name in partition.cuts.grid.at(cut_ms):
@@ -154,12 +158,15 @@ def _due_at(timeline: Timeline, cut_ms: int) -> Iterable[tuple[Period, Period | 
 
 
 class _Revising(NamedTuple):
-    """Which final periods a revision cut may revise, beside all that are not final."""
+    """Which periods a revision cut may revise, beside those that are due at it."""
 
     times_ms: set[int]
-    """Times in such periods."""
+    """Times in those that are final."""
     from_ms: int
     """A time from which on it may revise all, for a correction changed what is carried on."""
+    late: Sequence[LateLayer] | None = None
+    """Layers of which it shows late events, and nothing else; None: it may revise all periods that
+    are not final."""
 
     @classmethod
     def of(
@@ -169,8 +176,11 @@ class _Revising(NamedTuple):
         times_ms, from_ms = partition.cuts.reopened(name, cut_ms), NEVER_MS
         if partition.history.reopens(name, cut_ms):
             return cls(set(), -NEVER_MS)
+        codes = partition.corrected.revised_codes(name)
+        if not codes and not partition.definitions.pays_in_advance(*name):
+            return cls(times_ms, from_ms, partition.cuts.layers_at(name, cut_ms))
         times_ms |= moved.by_start.keys()
-        for code in partition.corrected.revised_codes(name):
+        for code in codes:
             revised = partition.corrected.revised(name, code, cut_ms)
             revised_ms = {kept.timestamp_ms for kept in revised}
             if partition.definitions.recurs(name[0], code):
@@ -188,7 +198,7 @@ class _Revising(NamedTuple):
         """Yield the periods that the cut may revise or that are due at it, and those before."""
         if timeline.first is None:
             return
-        found = {period.start_ms: period for period in timeline.open_at(cut_ms)}
+        found = {period.start_ms: period for period in self._open_in(timeline, cut_ms)}
         for period in timeline.within(self.from_ms, cut_ms):
             found[period.start_ms] = period
         for holding in map(timeline.holding, self.times_ms):
@@ -197,6 +207,31 @@ class _Revising(NamedTuple):
         for start_ms, period in sorted(found.items()):
             if period.due_at_ms <= cut_ms:
                 yield period, timeline.holding(start_ms - 1)
+
+    def _open_in(self, timeline: Timeline, cut_ms: int) -> Iterable[Period]:
+        """Return the periods that are not final and may be revised, and those that are due."""
+        if self.late is None:
+            return timeline.open_at(cut_ms)
+        due = (period for period, _ in _due_at(timeline, cut_ms))
+        carried_ms = min((each.start_ms for each in self.late if each.recurs), default=NEVER_MS)
+        carried = () if carried_ms >= NEVER_MS else timeline.open_at(cut_ms)
+        own = (timeline.holding(each.start_ms) for each in self.late if not each.recurs)
+        return chain(
+            due,
+            (period for period in carried if period.end_ms > carried_ms),
+            (period for period in own if period is not None),
+        )
+
+    def codes_in(self, period: Period, cut_ms: int) -> set[str] | None:
+        """Return the metric codes whose cells the cut may revise in a period; None: of all."""
+        if self.late is None or period.due_at_ms == cut_ms:
+            return None
+        start_ms = period.start_ms
+        return {
+            each.code
+            for each in self.late
+            if each.start_ms == start_ms or (each.recurs and each.start_ms < start_ms)
+        }
 
 
 class CellShown(NamedTuple):
@@ -265,7 +300,8 @@ def settling(partition: Partition, cut_ms: int) -> Generator[None, None, None]:
     partition.snapshot.note()
     for name in partition.cuts.due(settled_ms):
         yield from partition.packing.unpacking(name)
-        for code in list(partition.event_ranges.codes_of(name)):
+        codes = partition.cuts.settled_codes(name, settled_ms)
+        for code in list(partition.event_ranges.codes_of(name) if codes is None else codes):
             for span in partition.packing.route_of((*name, code)).spans:
                 yield from _settling_span(partition, span, settled_ms)
         partition.cuts.forget(name, settled_ms)

@@ -82,8 +82,11 @@ class PeriodAtCut:
         self._looked: Looked | None = None
         """What the cut looks at; None: whoever reads looks at all."""
 
-    def records(self) -> Iterator[PublishedRecord | None]:
-        """Yield what the cut publishes, by cell id, and note it as published; None: a step."""
+    def records(self, codes: Container[str] | None = None) -> Iterator[PublishedRecord | None]:
+        """Yield what the cut publishes, by cell id, and note it as published; None: a step.
+
+        `codes`: of metrics of other codes it shows nothing new.
+        """
         published, plan = self.partition.published, self.charges.plan
         period, period_name = self.period, (self.subscription.id, self.period.start_ms)
         if self._was_taken or plan is None:
@@ -99,7 +102,7 @@ class PeriodAtCut:
         if closings is None and self._has_any:
             self._looked = Looked(self._at, self._moved)
             yield from self.partition.packing.unpacking(self.name)
-            closings = self._closings(self.partition.packing.route_of, None)
+            closings = self._closings(self.partition.packing.route_of, codes)
         for count, found in enumerate(closings or (), 1):
             if found is not None and (change := self._change_of(found)) is not None:
                 heappush(heap, (self.identity(found), count, change))
@@ -244,14 +247,14 @@ class PeriodAtCut:
         seen: set[PublishedCellKey] = set()
         followed: set[str] = set()
         passed: set[str] = set()
-        upgraded, shows_all = self.subscription.upgraded, self._shows_all
-        own_cut = self._own_cut
+        shows_all, own_cut = self._shows_all, self._own_cut
         for period_charge, told_of_all in charges.made_of(told_of):
             charge, metric, *_ = period_charge
-            yield None
             if codes is not None and metric.code not in codes:
+                passed.add(charge.id)
                 continue
-            if upgraded and self._is_carried_on(period_charge):
+            yield None
+            if self.subscription.upgraded and self._is_carried_on(period_charge):
                 continue
             if ends_unpublished(self.subscription, charge, metric, period):
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from math import lcm
+from typing import NamedTuple
 
 from app.bounds.turns import STEP_ITEMS, Steps, batches
 from app.definitions.copies import alike
@@ -17,6 +18,18 @@ from tables.cells.grids import decided_until
 from tables.partition.tables import Tables
 from tables.partition.timelines import TimelineTable
 from tables.partition.waiting import WaitingNames
+
+
+class LateLayer(NamedTuple):
+    """A layer of which a revision cut shows what came late."""
+
+    cut_ms: int
+    """The revision cut."""
+    code: str
+    """The code of its metric; empty: the cut may show anything."""
+    start_ms: int
+    recurs: bool
+    """Whether later periods show it, too."""
 
 
 class CutsToCome:
@@ -38,6 +51,8 @@ class CutsToCome:
         """Revision cuts that events wait for."""
         self._reopened: dict[SubscriptionKey, set[tuple[int, int]]] = {}
         """(revision cut, start of a period) of those that are final and yet may be revised."""
+        self._layers: dict[SubscriptionKey, set[LateLayer]] = {}
+        """What the revision cuts that somebody waits for show: they look at nothing else."""
         self.grid = WaitingNames()
         """Grid cuts at which something of an external subscription is to be decided."""
         self.instants = WaitingNames()
@@ -201,6 +216,7 @@ class CutsToCome:
         `reopened`: starts of final periods that it may revise as well.
         """
         self._wait_for(name, (cut_ms,))
+        self._layers.setdefault(name, set()).add(LateLayer(cut_ms, "", NEVER_MS, True))
         self._late_names.add(name)
         if cuts := {(cut_ms, start_ms) for start_ms in reopened}:
             self._reopened.setdefault(name, set()).update(cuts)
@@ -214,6 +230,23 @@ class CutsToCome:
         """Return the starts of final periods that a revision cut may revise."""
         found = self._reopened.get(name, ())
         return {start_ms for revision_ms, start_ms in found if revision_ms == cut_ms}
+
+    def layers_at(self, name: SubscriptionKey, cut_ms: int) -> list[LateLayer] | None:
+        """Return the layers of which a revision cut shows late events; None: it may show all.
+
+        Whatever else it shows somebody has told by `expect`.
+        """
+        found = [each for each in self._layers.get(name, ()) if each.cut_ms == cut_ms]
+        return found if found and all(each.code for each in found) else None
+
+    def settled_codes(self, name: SubscriptionKey, settled_ms: int) -> Set[str] | None:
+        """Return the metric codes of cells with states that are settled; None: any may have some.
+
+        Whatever is watched is settled by grid cuts.
+        """
+        layers = self._layers.get(name, ())
+        codes = {each.code for each in layers if each.cut_ms <= settled_ms}
+        return None if not codes or "" in codes or name in self.grid.by_name else codes
 
     def expect_late(self, cells: Iterable[Cell]) -> None:
         """Have the cuts taken that states of cells wait for."""
@@ -239,9 +272,11 @@ class CutsToCome:
                 known = not self.grid.add(name, cut_ms) and known
             if late:
                 # A later period may be revised more often, and shows what recurs.
-                recurs = layer.span.fold.metric.recurring
+                metric = layer.span.fold.metric
+                recurs, about = metric.recurring, (metric.code, layer.start_ms, metric.recurring)
                 cuts = self.revisions_after(cut_ms) if recurs else {layer.revision_of(cut_ms)}
                 known = not self._wait_for(name, cuts) and known
+                self._layers.setdefault(name, set()).update(LateLayer(c, *about) for c in cuts)
                 period = layer.period
                 if not recurs and period is not None and max(cuts) > period.final_ms:
                     # Of an event that was admitted, or that a correction brought there.
@@ -359,5 +394,8 @@ class CutsToCome:
         reopened = {each for each in self._reopened.pop(name, ()) if each[0] > settled_ms}
         if reopened:
             self._reopened[name] = reopened
+        layers = {each for each in self._layers.pop(name, ()) if each.cut_ms > settled_ms}
+        if layers:
+            self._layers[name] = layers
         self.grid.drop(name, self._checkpoint.cut_ms)
         self._daily.untouch(name, self._checkpoint.cut_ms)

@@ -236,8 +236,11 @@ class Packing:
         stamp = None if alone else self.stamp(name)
         routes: list[tuple[MeterKey, Route]] = []
         cells = yield from sorting(self.cells_in(pieces))
-        for number, code in enumerate(tuple(self._event_ranges.codes_of(name)), 1):
-            if number % STEP_ITEMS == 0:
+        filled = 0
+        for code in tuple(self._event_ranges.codes_of(name)):
+            filled += 1
+            if filled >= STEP_ITEMS:
+                filled = 0
                 yield
             meter_key = (*name, code)
             # No cell is of a code that no metric ever had, and a producer may send very many.
@@ -247,7 +250,10 @@ class Packing:
             for span in route.spans:
                 # Of many that ended one after the other most have none.
                 of_span = cells.pop(span.key, None)
-                left = None if of_span is None else (yield from filling(span, of_span))
+                if of_span is None:
+                    continue
+                filled += len(of_span)
+                left = yield from filling(span, of_span)
                 if left:
                     cells[span.key] = left
             routes.append((meter_key, route))

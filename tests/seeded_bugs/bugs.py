@@ -7469,6 +7469,36 @@ BUGS = (
         "tests/laws/test_begun_anew.py::test_what_has_ended_is_revised_as_long_as_it_is_not_final",
     ),
     Bug(
+        "late-event-has-all-periods-looked-at",
+        "tables/partition/cuts.py",
+        "return found if found and all(each.code for each in found) else None",
+        "return None",
+        "tests/tables/closing/test_revising.py::test_a_late_event_has_its_own_cells_looked_at_alone",
+    ),
+    Bug(
+        "late-balance-looked-at-in-its-own-period-alone",
+        "tables/closing/close.py",
+        "(each.recurs and each.start_ms < start_ms)",
+        "False",
+        "tests/tables/closing/test_revising.py::test_a_late_event_has_its_own_cells_looked_at_alone",
+    ),
+    Bug(
+        "settled-cells-sought-among-all-codes",
+        "tables/partition/cuts.py",
+        "return None if not codes or",
+        "return None if True or",
+        "tests/tables/closing/test_revising.py"
+        "::test_what_is_settled_has_the_cells_of_its_metric_looked_at_alone",
+    ),
+    Bug(
+        "cells-of-many-codes-unpacked-in-one-step",
+        "tables/partition/packing.py",
+        "filled += len(of_span)",
+        "pass",
+        "tests/tables/partition/test_packing.py"
+        "::test_many_codes_of_few_cells_each_are_unpacked_by_steps",
+    ),
+    Bug(
         "settings-change-no-moment",
         "tables/partition/changed.py",
         "if self._stretched_at == (len(changes), done_ms):",

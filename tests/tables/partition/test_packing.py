@@ -80,6 +80,26 @@ def test_nobody_sees_cells_before_all_are_unpacked(
     assert packing.pieces(NAME) == pieces
 
 
+def test_many_codes_of_few_cells_each_are_unpacked_by_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    codes = ["sum", "count", "max", "unique", "latest", "balance", "level"]
+    definitions = definitions_of(codes)
+    grouped_by_g(definitions)
+    live, unpacked = Live(definitions), Unpacked(monkeypatch)
+    live.define_all()
+    for group in range(STEP_ITEMS // 2):
+        numbers = enumerate(codes, group * len(codes))
+        live.deliver(
+            [arrived(c, n, START_MS, START_MS, v="1", u="a", g=str(group)) for n, c in numbers]
+        )
+    live.flush()
+    live.partition.packing.pack(NAME)
+    assert unpacked.most_at_once(live.partition.packing.unpacking(NAME)) <= STEP_ITEMS
+    assert unpacked.cells == len(codes) * STEP_ITEMS // 2
+    assert not live.partition.packing.is_packed(NAME)
+
+
 @pytest.mark.parametrize("between", ["an event", "a definition", "many definitions"])
 def test_what_comes_between_two_steps_counts_once(between: str) -> None:
     defined = definitions_of(["sum"], replace(SETTINGS, max_groups=GROUPS))
