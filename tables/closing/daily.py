@@ -29,7 +29,7 @@ from tables.changelogged.daily import DailyCell
 from tables.changelogged.piece_store import PeriodKey
 from tables.closing.at_cut import AtCut
 from tables.closing.beside import Beside, span_named, spans_named
-from tables.closing.period_at_cut import CELLS_A_STEP
+from tables.closing.period_at_cut import CELLS_A_STEP, CHARGES_A_STEP
 from tables.daily_fold import daily_breakdown_id, daily_id
 from tables.partition.partition import Partition
 from tables.routing.period_charges import PeriodCharges, charges_in_force
@@ -119,13 +119,14 @@ class _AtDay:
     def records(self, day: str) -> Iterator[PublishedRecord | None]:
         """Yield the records of a day by cell id; None: a step."""
         seen, changed = set[str](), list[tuple[str, _Cell]]()
+        yield from self._partition.packing.unpacking(self._name)
         for count, found in enumerate(self._cells(), 1):
             if found is not None:
                 identity, cell = found
                 seen.add(identity)
                 if self._differs(identity, cell, day):
                     changed.append(found)
-            if count % CELLS_A_STEP == 0:
+            if found is None or count % CELLS_A_STEP == 0:
                 yield None
         for identity, known in list(self._known.items()):
             stays = known.charge_id in self._passed and identity not in self._gone_from
@@ -158,9 +159,9 @@ class _AtDay:
     def _cells(self) -> Iterator[tuple[str, _Cell] | None]:
         """Yield the cells of the period with their ids; None: a step."""
         partition, period = self._partition, self._period
-        for charge, metric, *_ in self._charges.in_force:
-            yield None
-            yield from partition.packing.unpacking(self._name)
+        for number, (charge, metric, *_) in enumerate(self._charges.in_force, 1):
+            if number % CHARGES_A_STEP == 0:
+                yield None
             route = partition.packing.route_of((*self._name, metric.code))
             named = self._subscription.id, daily_id(charge.id), period
             for span in spans_named(route.spans, *named):

@@ -47,6 +47,8 @@ from tables.routing.route import Route
 
 CELLS_A_STEP = 64
 """Between two chances to let others go on."""
+CHARGES_A_STEP = 8
+"""The same: one without cells takes time, too."""
 
 _UNPUBLISHED = PublishedPeriod()
 
@@ -106,7 +108,7 @@ class PeriodAtCut:
         for count, found in enumerate(closings or (), 1):
             if found is not None and (change := self._change_of(found)) is not None:
                 heappush(heap, (self.identity(found), count, change))
-            if count % CELLS_A_STEP == 0:
+            if found is None or count % CELLS_A_STEP == 0:
                 yield None
         if count:
             self.partition.work.add("close", "cells", count)
@@ -230,7 +232,7 @@ class PeriodAtCut:
         """Yield every cell of the period: cells of the tables, then published cells now gone.
 
         `route_of`: a cut makes the routes, a reader takes views of them. `codes`: only metrics of
-        these codes. None is a step: a charge without cells takes time, too.
+        these codes. None is a step.
         """
         return self._closings(route_of, codes) if self._has_any else iter(())
 
@@ -243,20 +245,19 @@ class PeriodAtCut:
         self, route_of: Callable[[MeterKey], Route], codes: Container[str] | None
     ) -> Iterator[Closing | None]:
         charges, period = self.charges, self.period
+        shows_all, own_cut = self._shows_all, self._own_cut
         # Python makes such types anew each time that it runs over `set[str]()`.
         seen: set[PublishedCellKey] = set()
         followed: set[str] = set()
         passed: set[str] = set()
-        shows_all, own_cut = self._shows_all, self._own_cut
-        for period_charge, told_of_all in charges.made_of(told_of):
+        for number, (period_charge, told_of_all) in enumerate(charges.made_of(told_of), 1):
             charge, metric, *_ = period_charge
             if codes is not None and metric.code not in codes:
                 passed.add(charge.id)
                 continue
-            yield None
-            if self.subscription.upgraded and self._is_carried_on(period_charge):
-                continue
-            if ends_unpublished(self.subscription, charge, metric, period):
+            if number % CHARGES_A_STEP == 0:
+                yield None
+            if self._is_left_out(period_charge):
                 continue
             until_ms = self.cut_ms if shows_all else self._shown_until_ms(period_charge)
             if until_ms is None:
@@ -415,12 +416,13 @@ class PeriodAtCut:
             for layer, at_ms in chain(late, corrected)
         )
 
-    def _is_carried_on(self, period_charge: PeriodCharge) -> bool:
-        """Return whether the next period carries a charge on, after the upgrade."""
+    def _is_left_out(self, period_charge: PeriodCharge) -> bool:
+        """Return whether the next period carries a charge on, after an upgrade, or it just ends."""
         charge, metric, as_of_ms, _ = period_charge
-        return may_be_carried_on(
-            self.subscription, charge, self.period
-        ) and metric.id in self._carried_on_at(as_of_ms)
+        about = self.subscription, charge
+        if may_be_carried_on(*about, self.period) and metric.id in self._carried_on_at(as_of_ms):
+            return True
+        return ends_unpublished(*about, metric, self.period)
 
     @cached_property
     def _carried_on(self) -> dict[int, frozenset[str]]:

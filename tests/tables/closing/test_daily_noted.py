@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import msgspec
 import pytest
 
+from app.bounds.turns import STEP_ITEMS
 from app.definitions import commands
 from app.wire.arrivals import Arrival, CorrectionArrival
 from app.wire.events import Correction
 from tables.cells.cell import Span
-from tests.world.clock import DAY_MS, START_MS
+from tables.closing.close import closing
+from tests.world.clock import DAY_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, SETTINGS, SUBSCRIPTION, definitions_of
 from tests.world.events import arrived
+from tests.world.partition import Live
 from tests.world.repaired import Repaired
+from tests.world.unpacked import Unpacked
 
+DUE_MS = START_MS + WEEK_MS
 DAILY = msgspec.structs.replace(SETTINGS, daily_records=True)
 
 
@@ -158,3 +164,39 @@ def test_a_day_after_a_restart_is_told() -> None:
     live.deliver([sent(60, START_MS + 3 * DAY_MS + 1, 5)])
     live.restart()
     assert [group for _, group, _ in told(live, START_MS + 4 * DAY_MS)] == ["g5"]
+
+
+def test_a_day_of_who_is_packed_unpacks_by_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    groups = 4 * STEP_ITEMS
+    live = begun(groups)
+    name = ORG, SUBSCRIPTION
+    live.deliver([sent(groups + 1, START_MS + 2 * DAY_MS + 1, 7)])
+    live.flush()
+    live.partition.packing.pack(name)
+    unpacked = Unpacked(monkeypatch)
+    live.define_until(START_MS + 3 * DAY_MS)
+    # Where one span ends the next begins in the same step.
+    steps = closing(live.partition, name, START_MS + 3 * DAY_MS)
+    assert unpacked.most_at_once(steps) <= 2 * STEP_ITEMS
+    assert unpacked.cells > groups
+
+
+def test_rows_beside_cells_are_put_together_by_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    live = Live(definitions_of(["sum"], presents=True))
+    live.define_all()
+    rows = 4 * STEP_ITEMS
+    live.deliver(
+        [arrived("sum", n, START_MS, START_MS, v="1", u=f"u{n}", g="g") for n in range(rows)]
+    )
+    live.flush()
+    count, states = 0, Span.states
+
+    def noted(span: Span, *arguments: Any) -> Any:
+        nonlocal count
+        count += 1
+        return states(span, *arguments)
+
+    monkeypatch.setattr(Span, "states", noted)
+    known = [count, *(count for _ in closing(live.partition, (ORG, SUBSCRIPTION), DUE_MS)), count]
+    assert count >= rows
+    assert max(after - before for before, after in pairwise(known)) <= STEP_ITEMS + 1

@@ -56,8 +56,7 @@ def test_a_late_event_has_its_own_cells_looked_at_alone(
     before = looked(live)
     live.close_until(NOW_MS + HOUR_MS)
     periods, cells = looked(live)
-    # Its charge counts with it.
-    assert (periods - before[0], cells - before[1]) == (weeks, 2 * weeks)
+    assert (periods - before[0], cells - before[1]) == (weeks, weeks)
     monkeypatch.setattr(CutsToCome, "layers_at", lambda *_: None)
     before = looked(whole)
     whole.close_until(NOW_MS + HOUR_MS)

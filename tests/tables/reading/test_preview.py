@@ -175,7 +175,7 @@ def test_nothing_is_said_of_who_is_corrected_meanwhile_for_the_first_time() -> N
 
 
 @pytest.mark.parametrize(
-    ("code", "weeks", "steps"), [("sum", 0, 10), ("sum", 3, 19), ("balance", 3, 22)]
+    ("code", "weeks", "steps"), [("sum", 0, 8), ("sum", 3, 17), ("balance", 3, 20)]
 )
 def test_many_groups_of_a_period_are_compared_by_steps(code: str, weeks: int, steps: int) -> None:
     """One of 30,000 groups held the loop for half a second."""
