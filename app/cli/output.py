@@ -59,6 +59,10 @@ class Drawn:
 class Terminal(Console):
     """Where tables go."""
 
+    def __init__(self, **options: Any):
+        # An id `:heart:` is none: nothing in a cell is a name of a picture.
+        super().__init__(emoji=False, **options)
+
     def print(self, *objects: Any, **more: Any) -> None:
         """Draw them, without what others would have a terminal do."""
         super().print(*map(Drawn, objects), **more)

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from app.cli.failures import load_settings
@@ -61,5 +62,6 @@ def _print_table(rows: list[dict[str, Any]], profile: str) -> None:
     for row in rows:
         names = "\n".join([row["variable"], *(f"or {name}" for name in row["also"])])
         note = " Shapes bytes: fills the first settings record only." if row["shapes_bytes"] else ""
-        table.add_row(names, row["value"], row["description"] + note)
+        # Values are the operator's: brackets in them are no markup.
+        table.add_row(names, *map(escape, (row["value"], row["description"] + note)))
     Terminal().print(table)

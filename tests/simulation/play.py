@@ -100,7 +100,7 @@ T = TypeVar("T")
 
 MINUTE_MS = 60_000
 APPLIED_S = 2.5
-REST_S = 400.0
+REST_S = 600.0
 """Nothing may take longer than this once the faults are over."""
 
 _KILLED_AT: dict[Fault, Name] = {

@@ -15,7 +15,7 @@ from rich.table import Table
 
 import app.cli
 from app.cli import main
-from app.cli.output import Terminal, echo, lines_to, shown, shown_json
+from app.cli.output import Terminal, echo, lines_to, shown, shown_json, table_of
 
 TITLE = "\x1b]0;owned\x07"
 C1 = "\x9b31m"
@@ -59,6 +59,12 @@ def test_a_table_keeps_its_own_colours_only() -> None:
     assert "\x1b" not in own
     assert "\x07" not in own
     assert "\x1b[31m" in written
+
+
+def test_an_id_is_no_name_of_a_picture() -> None:
+    file = io.StringIO()
+    Terminal(file=file, width=80).print(table_of(("Id",), [(":heart:[red]",)]))
+    assert ":heart:[red]" in file.getvalue()
 
 
 def test_lines_are_as_they_are_where_nobody_looks() -> None:

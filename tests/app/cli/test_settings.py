@@ -21,6 +21,12 @@ def test_table_names_every_variable() -> None:
     assert local.stdout.splitlines()[0].strip() == "Settings of the local profile"
 
 
+def test_table_shows_brackets_of_a_value() -> None:
+    variables = {"COLUMNS": "200", "METER_KAFKA_RACK": "[eu]"}
+    result = CliRunner().invoke(cli, ["settings", "-o", "table"], env=variables)
+    assert "[eu]" in result.stdout
+
+
 def test_json_shows_value_and_origin_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAGO_REDIS_STORE_URL", "redis://user:hidden-1@host:1")
     monkeypatch.setenv("METER_API_KEYS", "acme:hidden-2:read")
