@@ -281,16 +281,21 @@ class Timeline:
         if not terms:
             return None
         first = terms[0]
-        one, timezone = first.subscription, first.grid.timezone
-        plan_id, start_ms = one.plan_id, one.started_at_ms
+        plan_id, start_ms = first.subscription.plan_id, first.subscription.started_at_ms
+        timezone, one, grid = first.grid.timezone, None, first.grid
         for entry in terms:
+            # Most change neither: what is told of settings is the same subscription's.
+            if entry.grid is not grid:
+                grid = entry.grid
+                if grid.timezone != timezone:
+                    return None
+            if entry.subscription is one:
+                continue
             one = entry.subscription
-            if entry.grid.timezone != timezone or one.plan_id != plan_id:
-                return None
             end_ms = one.usage_end_ms
-            if one.canceled_at_ms is not None or (end_ms is not None and end_ms <= start_ms):
+            if one.plan_id != plan_id or one.started_at_ms != start_ms:
                 return None
-            if one.started_at_ms != start_ms:
+            if one.canceled_at_ms is not None or (end_ms is not None and end_ms <= start_ms):
                 return None
         return first
 
