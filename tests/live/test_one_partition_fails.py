@@ -52,7 +52,7 @@ async def test_what_lies_there_for_others_is_forwarded_while_it_is_restored(
         return await restore(*told)
 
     monkeypatch.setattr(ahead, "LOOKS_S", 0.1)
-    monkeypatch.setattr(ahead.Ahead, "_is_waited_for", lambda *_: True)
+    monkeypatch.setattr(ahead, "_is_waited_for", lambda _: True)
     monkeypatch.setattr("app.runtime.restoring.restorer.restore", slow)
     async with world_on(live_settings, worker.url) as world:
         async with load(world):

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from app.definitions import commands
 from app.kafka.log_readers import LogReader, LogRecord
 from app.queries.gateway import Gateway
-from app.runtime.partition.ahead import Ahead
+from app.runtime.partition import ahead
 from app.runtime.restoring import restore
 from app.wire.identity import event_id
 from app.wire.keys import home_partition, message_key
@@ -206,7 +206,7 @@ def test_a_repair_holds_back_the_cut_that_waits(
     # The cell that is made wrong stays at hand.
     monkeypatch.setattr(Cooling, "has_work", False)
     # Nor is the partition that the cut waits for read ahead.
-    monkeypatch.setattr(Ahead, "_is_waited_for", lambda *_: False)
+    monkeypatch.setattr(ahead, "_is_waited_for", lambda _: False)
 
     async def act(player: Player) -> Outcome:
         await begin(player)
