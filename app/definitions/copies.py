@@ -7,7 +7,6 @@ child plans, and looks at the charges of few: a copy is made when somebody looks
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from hashlib import sha1
 from operator import is_
 from typing import Final, overload
 from uuid import NAMESPACE_URL, uuid5
@@ -17,9 +16,9 @@ import msgspec
 from app.bounds.at_hand import keep
 from app.definitions.kept_parts import are_spelled_alike
 from app.definitions.model import Charge, ChargeFilter, Plan
+from app.uuids import uuid5_text
 
-_NAMESPACE: Final = uuid5(NAMESPACE_URL, "meterstream:child-plans")
-_VARIANTS: Final = {f"{digit:x}": f"{digit & 3 | 8:x}" for digit in range(16)}
+_NAMESPACE: Final = uuid5(NAMESPACE_URL, "meterstream:child-plans").bytes
 _MOST_AT_HAND: Final = 32
 """Versions of plans whose charges are kept for the next look: it comes at once or never."""
 _VERSION_AT: Final = 14
@@ -152,8 +151,4 @@ def copied_filter(plan_id: str, charge: Charge, charge_filter: ChargeFilter) -> 
 
 
 def _copied_id(plan_id: str, original: str) -> str:
-    """Return what `uuid5` gives, in a third of its time: there may be very many copies."""
-    told = f"{plan_id}\0{original}".encode()
-    digits = sha1(_NAMESPACE.bytes + told, usedforsecurity=False).hexdigest()
-    variant = _VARIANTS[digits[16]]
-    return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
+    return uuid5_text(f"{plan_id}\0{original}".encode(), _NAMESPACE)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Final, Literal, NamedTuple
 
 from app.billing_periods.instants import iso_milliseconds
+from app.uuids import uuid5_text
 from app.wire.arrivals import Position
 from app.wire.usage_records import (
+    RECORDS_NAMESPACE_BYTES,
     Envelope,
     PublishedRecord,
     RecordLabels,
@@ -15,7 +17,6 @@ from app.wire.usage_records import (
     quoted,
     record_id,
     text_of,
-    uuid5_text,
 )
 
 InstantType = Literal["usage.instant", "usage.instant_revised"]
@@ -58,7 +59,7 @@ class InstantText(NamedTuple):
 
 def instant_id(cell: str, transaction_id: str) -> str:
     """Return the id of an event in a cell, the same in every revision."""
-    return uuid5_text(f"{cell}:{transaction_id}".encode())
+    return uuid5_text(f"{cell}:{transaction_id}".encode(), RECORDS_NAMESPACE_BYTES)
 
 
 def instant_record(

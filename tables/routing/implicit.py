@@ -13,7 +13,7 @@ from app.billing_periods.grid import PeriodGrid
 from app.definitions.input_limits import InputLimits
 from app.definitions.model import Charge, Metric, Plan, SettingsRecord, Subscription
 from app.definitions.timeline import NEVER_MS, Terms, Timeline
-from app.wire.usage_records import uuid5_text
+from app.uuids import uuid5_text
 from tables.cells.keys import SpanKey
 from tables.routing.plan import ChargeFolds, SpanPlan
 
