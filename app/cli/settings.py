@@ -6,11 +6,9 @@ import os
 from typing import Any
 
 import click
-from rich.markup import escape
-from rich.table import Table
 
 from app.cli.failures import load_settings
-from app.cli.output import Terminal, echo
+from app.cli.output import Terminal, echo, table_of
 from app.cli.rows import Output, Rows, output_options
 from app.cli.settings_apply import apply_settings
 from app.settings import SHAPES_BYTES, Settings, environment_names, shown, unknown_variables
@@ -58,10 +56,9 @@ def _print_table(rows: list[dict[str, Any]], profile: str) -> None:
     title = f"Settings of the {profile} profile"
     if not os.environ.get("METER_PROFILE"):
         title += ", which `meter worker` has; `meter up` has METER_PROFILE=local"
-    table = Table("Variable", "Now", "What it does", title=title, title_justify="left")
+    shown_rows = []
     for row in rows:
         names = "\n".join([row["variable"], *(f"or {name}" for name in row["also"])])
         note = " Shapes bytes: fills the first settings record only." if row["shapes_bytes"] else ""
-        # Values are the operator's: brackets in them are no markup.
-        table.add_row(names, *map(escape, (row["value"], row["description"] + note)))
-    Terminal().print(table)
+        shown_rows.append((names, row["value"], row["description"] + note))
+    Terminal().print(table_of(("Variable", "Now", "What it does"), shown_rows, title=title))
