@@ -301,7 +301,9 @@ def settling(partition: Partition, cut_ms: int) -> Generator[None, None, None]:
     for name in partition.cuts.due(settled_ms):
         yield from partition.packing.unpacking(name)
         codes = partition.cuts.settled_codes(name, settled_ms)
-        for code in list(partition.event_ranges.codes_of(name) if codes is None else codes):
+        # In one order wherever it is done: a set of texts has another in each process.
+        ordered = list(partition.event_ranges.codes_of(name)) if codes is None else sorted(codes)
+        for code in ordered:
             for span in partition.packing.route_of((*name, code)).spans:
                 yield from _settling_span(partition, span, settled_ms)
         partition.cuts.forget(name, settled_ms)
