@@ -30,6 +30,8 @@ class LateLayer(NamedTuple):
     start_ms: int
     recurs: bool
     """Whether later periods show it, too."""
+    reopens: bool = False
+    """Whether the cut may revise the period though it is final."""
 
 
 class CutsToCome:
@@ -49,8 +51,6 @@ class CutsToCome:
         self._is_home = is_home
         self.late = WaitingNames()
         """Revision cuts that events wait for."""
-        self._reopened: dict[SubscriptionKey, set[tuple[int, int]]] = {}
-        """(revision cut, start of a period) of those that are final and yet may be revised."""
         self._layers: dict[SubscriptionKey, set[LateLayer]] = {}
         """What the revision cuts that somebody waits for show: they look at nothing else."""
         self.grid = WaitingNames()
@@ -216,10 +216,10 @@ class CutsToCome:
         `reopened`: starts of final periods that it may revise as well.
         """
         self._wait_for(name, (cut_ms,))
-        self._layers.setdefault(name, set()).add(LateLayer(cut_ms, "", NEVER_MS, True))
+        layers = self._layers.setdefault(name, set())
+        layers.add(LateLayer(cut_ms, "", NEVER_MS, True))
+        layers.update(LateLayer(cut_ms, "", start_ms, False, True) for start_ms in reopened)
         self._late_names.add(name)
-        if cuts := {(cut_ms, start_ms) for start_ms in reopened}:
-            self._reopened.setdefault(name, set()).update(cuts)
 
     def _wait_for(self, name: SubscriptionKey, cuts: Iterable[int]) -> bool:
         """Note revision cuts of an external subscription; return whether some are new."""
@@ -228,8 +228,8 @@ class CutsToCome:
 
     def reopened(self, name: SubscriptionKey, cut_ms: int) -> set[int]:
         """Return the starts of final periods that a revision cut may revise."""
-        found = self._reopened.get(name, ())
-        return {start_ms for revision_ms, start_ms in found if revision_ms == cut_ms}
+        layers = self._layers.get(name, ())
+        return {each.start_ms for each in layers if each.reopens and each.cut_ms == cut_ms}
 
     def layers_at(self, name: SubscriptionKey, cut_ms: int) -> list[LateLayer] | None:
         """Return the layers of which a revision cut shows late events; None: it may show all.
@@ -273,14 +273,13 @@ class CutsToCome:
             if late:
                 # A later period may be revised more often, and shows what recurs.
                 metric = layer.span.fold.metric
-                recurs, about = metric.recurring, (metric.code, layer.start_ms, metric.recurring)
+                recurs, period = metric.recurring, layer.period
                 cuts = self.revisions_after(cut_ms) if recurs else {layer.revision_of(cut_ms)}
                 known = not self._wait_for(name, cuts) and known
+                # A final one: of an event that was admitted, or that a correction brought there.
+                reopens = not recurs and period is not None and max(cuts) > period.final_ms
+                about = metric.code, layer.start_ms, recurs, reopens
                 self._layers.setdefault(name, set()).update(LateLayer(c, *about) for c in cuts)
-                period = layer.period
-                if not recurs and period is not None and max(cuts) > period.final_ms:
-                    # Of an event that was admitted, or that a correction brought there.
-                    self._reopened.setdefault(name, set()).update((c, layer.start_ms) for c in cuts)
         return not known
 
     def untold_ms(self) -> Steps[list[int]]:
@@ -391,9 +390,6 @@ class CutsToCome:
     def forget(self, name: SubscriptionKey, settled_ms: int) -> None:
         """Drop the cuts of an external subscription that are settled."""
         self.late.drop(name, settled_ms)
-        reopened = {each for each in self._reopened.pop(name, ()) if each[0] > settled_ms}
-        if reopened:
-            self._reopened[name] = reopened
         layers = {each for each in self._layers.pop(name, ()) if each.cut_ms > settled_ms}
         if layers:
             self._layers[name] = layers

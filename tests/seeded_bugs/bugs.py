@@ -2751,8 +2751,8 @@ BUGS = (
     Bug(
         "admitted-events-do-not-reopen-periods",
         "tables/partition/cuts.py",
-        "if not recurs and period is not None and max(cuts) > period.final_ms:",
-        "if False:",
+        "reopens = not recurs and period is not None and max(cuts) > period.final_ms",
+        "reopens = False",
         "tests/laws/test_forgetting.py::test_a_revision_looks_at_all_that_it_revises",
     ),
     Bug(
