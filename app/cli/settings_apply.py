@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Set
+from math import lcm
 from typing import Any
 
 import click
@@ -23,6 +25,10 @@ from app.settings import Settings, environment_names
 
 Change = dict[str, Any]
 """setting, before, after"""
+
+_REVISIONS_MEET_S = 31 * 86_400
+"""Revisions at all times that ever held fall together as often: late events are kept apart so long.
+"""
 
 
 @click.command("apply")
@@ -47,6 +53,9 @@ def apply_settings(yes: bool, dry_run: bool, as_json: bool) -> None:
     fixed = changed_fixed_settings(in_force, wanted) if definitions.settings else []
     if fixed:
         raise click.ClickException(_told_fixed(fixed, in_force))
+    known_s = {each.revise_every_s for each in definitions.settings.all()}
+    if seldom := revisions_meet_seldom(known_s, wanted.revise_every_s):
+        raise click.ClickException(seldom)
     changes = differences(in_force, wanted)
     if not as_json:
         _print(changes)
@@ -69,6 +78,19 @@ def differences(before: SettingsRecord, after: SettingsRecord) -> list[Change]:
         for name in new
         if old[name] != new[name]
     ]
+
+
+def revisions_meet_seldom(known_s: Set[int], wanted_s: int) -> str | None:
+    """Return what is wrong with a new time between two revisions beside those of before."""
+    at_most_s = max(_REVISIONS_MEET_S, wanted_s, *known_s)
+    if wanted_s in known_s or lcm(*known_s, wanted_s) <= at_most_s:
+        return None
+    before = ", ".join(map(str, sorted(known_s)))
+    return (
+        f"revise_every_s {wanted_s} and those of before ({before}) fall together less often than "
+        "every 31 days, and workers keep late events apart until then: set METER_REVISE_EVERY_S "
+        f"to a part of {max(known_s)}, or to a multiple of it"
+    )
 
 
 def _told_fixed(names: list[str], in_force: SettingsRecord) -> str:

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from app.cli.main import cli
-from app.cli.settings_apply import differences
+from app.cli.settings_apply import differences, revisions_meet_seldom
 from app.definitions.model import SettingsRecord
 from app.kafka.topics import USAGE_DAILY, partition_count
 from app.local_servers.ports import free_ports
@@ -71,6 +71,9 @@ async def test_differences_are_printed_and_applied(worker: Worker, meter: Meter)
     assert refused.exit_code == 1
     assert "set METER_HOME_PARTITIONER=crc32" in refused.stderr
     assert "default_organization_id cannot be changed once the log has it" in refused.stderr
+    odd = await meter("settings", "apply", "--yes", **other, METER_REVISE_EVERY_S="3601")
+    assert odd.exit_code == 1
+    assert "set METER_REVISE_EVERY_S to a part of 3600" in odd.stderr
     again = await meter("settings", "apply", "--yes", "--json", **other)
     assert json.loads(again.stdout) == {"applied": False, "changes": []}
 
@@ -117,3 +120,22 @@ def test_with_given_brokers_the_profile_is_not_guessed(asked: str) -> None:
 )
 def test_differences(after: SettingsRecord, changes: list[dict[str, object]]) -> None:
     assert differences(SettingsRecord(), after) == changes
+
+
+@pytest.mark.parametrize(
+    ("known_s", "wanted_s", "is_refused"),
+    [
+        pytest.param(set(), 3601, False, id="first"),
+        pytest.param({3600, 3601}, 3601, False, id="held-before"),
+        pytest.param({3600}, 86_400, False, id="multiple"),
+        pytest.param({3600, 86_400}, 300, False, id="part"),
+        pytest.param({7200, 10_800}, 21_600, False, id="multiple-of-both"),
+        pytest.param({3600}, 3601, True, id="odd"),
+        pytest.param({86_400}, 32 * 86_400, False, id="longer-than-a-month"),
+        pytest.param({5 * 86_400}, 7 * 86_400, True, id="five-and-seven-days"),
+    ],
+)
+def test_revisions_that_meet_seldom_are_refused(
+    known_s: set[int], wanted_s: int, is_refused: bool
+) -> None:
+    assert bool(revisions_meet_seldom(known_s, wanted_s)) == is_refused
