@@ -124,7 +124,9 @@ class Partition:
         self.cuts = CutsToCome(tables, self.timelines, carried.is_home)
         self.standing = Standing(definitions, self.checkpoint)
         self.snapshot = Snapshot(tables)
-        self.routes = RouteTable(tables, self.snapshot, self.standing, self.timelines, self.at_hand)
+        self.routes = RouteTable(
+            tables, self.snapshot, self.standing, self.timelines, self.at_hand, self.stale
+        )
         self.packing = Packing(tables, self.snapshot, self.standing, self.routes, self.stale)
         self.views = Views(tables, self.standing, self.routes, self.packing)
         self.changed = Changed(tables, self.routes)

@@ -22,6 +22,7 @@ from tables.changelogged.members import SetKey
 from tables.charge import ChargeFold
 from tables.partition.at_hand import AtHand
 from tables.partition.snapshot import Snapshot
+from tables.partition.staleness import Staleness
 from tables.partition.standing import Standing
 from tables.partition.tables import Tables
 from tables.partition.timelines import Timelines, TimelineTable
@@ -58,6 +59,7 @@ class RouteTable:
         standing: Standing,
         timelines: TimelineTable,
         at_hand: AtHand,
+        stale: Staleness,
     ):
         self._definitions = tables.definitions
         self._checkpoint = tables.checkpoint
@@ -66,6 +68,7 @@ class RouteTable:
         self._standing = standing
         self.timelines = timelines
         self._at_hand = at_hand
+        self._stale = stale
         self._folds = ChargeFolds()
         self.implicit = ImplicitPlan(self._folds)
         self.by_key: dict[MeterKey, Route] = {}
@@ -340,6 +343,7 @@ class RouteTable:
             if old is not span:
                 self._put(span)
                 self._hand_on(old, span)
+                self._stale.take_over(meter_key, old.fold.metric.code)
             else:
                 span.stands = True
                 if span.fold.unique:

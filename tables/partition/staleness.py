@@ -43,7 +43,9 @@ class Staleness:
         self.half_closed: set[SubscriptionKey] = set()
         """External subscriptions of which a cut has published some cells and not yet the others."""
         self.displaced_keys: set[MeterKey] = set()
-        """Meter keys to refold because an earlier event, or copy of one, came after a later one."""
+        """Meter keys to refold because an earlier event, or copy of one, came after a later one.
+
+        Or because they took over cells of another code."""
         self.orphaned_keys: set[MeterKey] = set()
         """Meter keys to refold because cells were found that no route leads to."""
 
@@ -97,6 +99,15 @@ class Staleness:
     def displace(self, meter_keys: Iterable[MeterKey]) -> None:
         """Note meter keys with an event that lies before others that were folded."""
         self.displaced_keys.update(meter_keys)
+
+    def take_over(self, meter_key: MeterKey, code: str) -> None:
+        """Note that a meter key has the cells of a code, maybe another: its charge was about that.
+
+        Where a refold of the other code is to come, this one needs its own. Before a refold of that
+        is wanted, `Redirection` finds out.
+        """
+        if code != meter_key[2] and (*meter_key[:2], code) in self.refolding_keys:
+            self.displaced_keys.add(meter_key)
 
     def take_displaced_keys(self) -> set[MeterKey]:
         """Hand out the meter keys that are to be refolded for an earlier event."""

@@ -1,15 +1,17 @@
-"""A metric whose code changes, and events of the new one before anybody looked at the change.
+"""A metric whose code changes, and events of the new one before the old ones were refolded for it.
 
 Only a metric that no charge has changes its code, so this is of the implicit plan.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
-from app.wire.arrivals import Arrival
+from app.wire.arrivals import Arrival, MeterKey
 from tables.reading.usage import current_usage
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of, metric_body
@@ -28,6 +30,26 @@ class Unlooked(Live):
     def renew(self) -> None:
         if self.looks:
             super().renew()
+
+
+class Held(Live):
+    """A partition whose worker has other refolds to do first."""
+
+    held: set[MeterKey] | None = None
+
+    def refold(self, meter_keys: Iterable[MeterKey], *, redefined: bool = False) -> None:
+        if self.held is None:
+            super().refold(meter_keys, redefined=redefined)
+        else:
+            wanted = set(meter_keys)
+            self.partition.stale.queue(wanted, redefined=redefined)
+            self.held |= wanted
+
+    def let_go(self) -> None:
+        held, self.held = self.held or set(), None
+        # One after the other, as they may be asked for while another one runs.
+        for meter_key in sorted(held):
+            self.refold([meter_key], redefined=True)
 
 
 def used(live: Live, code: str, number: int) -> None:
@@ -67,4 +89,28 @@ def test_events_of_the_new_code_that_come_before_it_is_looked_at_count_alone(
     assert differences(live) == []
     live.restart()
     assert counted(live) == 1
+    assert differences(live) == []
+
+
+@pytest.mark.parametrize("used_before", [False, True], ids=["new", "used before"])
+@pytest.mark.parametrize("code", ["sum", "max", "unique", "seats", "balance", "average"])
+def test_events_of_the_new_code_that_come_before_the_refold_of_the_old_one_count_alone(
+    code: str, used_before: bool
+) -> None:
+    settings = SettingsRecord(close_grid_s=60, revise_every_s=3600, implicit_plan=True)
+    live = Held(definitions_of([code], settings)[:2])
+    live.define_all()
+    if used_before:
+        used(live, "renamed", 0)
+    used(live, code, 1)
+    used(live, code, 2)
+    live.held = set()
+    body = metric_body(code) | {"code": "renamed"}
+    live.append(START_MS + 3 * HOUR_MS, commands.update_billable_metric(ORG, code, body))
+    used(live, "renamed", 4)
+    live.let_go()
+    assert counted(live) == 1 + used_before
+    assert differences(live) == []
+    live.restart()
+    assert counted(live) == 1 + used_before
     assert differences(live) == []

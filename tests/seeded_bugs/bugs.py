@@ -8094,10 +8094,18 @@ BUGS = (
     Bug(
         "taken-over-cells-not-refolded",
         "tables/partition/redirection.py",
-        "                refold.update(self._in_place_of(meter_key))\n",
+        "        refold.update(chain.from_iterable(map(self._in_place_of, list(refold))))\n",
         "",
         "tests/rules/test_renamed.py"
         "::test_events_of_the_new_code_that_come_before_it_is_looked_at_count_alone[sum-goes on]",
+    ),
+    Bug(
+        "cells-taken-over-during-a-refold-stay",
+        "tables/partition/staleness.py",
+        "            self.displaced_keys.add(meter_key)\n",
+        "            pass\n",
+        "tests/rules/test_renamed.py::"
+        "test_events_of_the_new_code_that_come_before_the_refold_of_the_old_one_count_alone[sum-new]",
     ),
     Bug(
         "members-keep-each-period",
