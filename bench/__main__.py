@@ -8,37 +8,20 @@ from __future__ import annotations
 import subprocess
 import sys
 
-PARTS = {
-    "contest": ("contest",),
-    "decode": ("decode",),
-    "dedupe": ("dedupe", "1000000"),
-    "fold": ("fold",),
-    "pairs": ("pairs",),
-    "charges": ("charges",),
-    "spellings": ("spellings",),
-    "copies": ("copies",),
-    "instants": ("instants",),
-    "closing": ("closing",),
-    "latency": ("latency",),
-    "restore": ("restore",),
-    "definitions": ("definitions",),
-    "subscriptions": ("subscriptions",),
-    "idle": ("idle",),
-    "rebalance": ("rebalance",),
-    "start": ("index_start",),
-    "waiting": ("waiting",),
-    "growth": ("growth",),
-    # Its rows tell of corrections and refolds, too.
-    "refold": ("growth",),
-    "large_refold": ("large_refold",),
-    "ledger": ("ledger",),
-    "transport": ("transport",),
-    "page": ("page",),
-    # Both are what `restore` tells.
-    "close": ("restore",),
-    "memory": ("restore",),
+MODULES = (
+    *("contest", "decode", "dedupe", "pairs", "charges", "spellings", "copies", "instants"),
+    *("closing", "latency", "restore", "definitions", "subscriptions", "idle", "rebalance"),
+    *("waiting", "growth", "large_refold", "ledger", "transport", "page"),
+)
+OTHERWISE = {
+    "start": "index_start",
+    "fold": "pairs",
+    "refold": "growth",
+    "close": "restore",
+    "memory": "restore",
 }
-"""Each part, with the module that measures it and its arguments."""
+PARTS = {name: name for name in MODULES} | OTHERWISE
+"""Each part, with the module that measures it."""
 
 
 def main(arguments: list[str]) -> int:
@@ -48,9 +31,8 @@ def main(arguments: list[str]) -> int:
     if unknown:
         print(f"{', '.join(unknown)}: there is {', '.join(PARTS)}", file=sys.stderr)
         return 2
-    commands = dict.fromkeys(PARTS[part] for part in named)
-    for module, *own in commands:
-        options = arguments if module == "contest" else own
+    for module in dict.fromkeys(PARTS[part] for part in named):
+        options = arguments if module == "contest" else []
         done = subprocess.run([sys.executable, "-m", f"bench.{module}", *options])
         if done.returncode:
             return done.returncode

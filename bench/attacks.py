@@ -19,9 +19,11 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from bench.markdown import table
 from tests.attacks.victim import MEBIBYTE, QUERY_P99_S, VISIBLE_P99_S, Told
 
 ROOT = Path(__file__).resolve().parent.parent
+HEAD = ("case", "stall by histogram", "stall by probe", "memory", "query p99", "visible p99")
 TABLE = ROOT / "bench" / "attacks.md"
 NO_ATTACK = "tests/attacks/test_quiet.py::test_a_worker_that_stands_still_is_noticed"
 """It stops the worker itself, to see the kit notice."""
@@ -29,14 +31,11 @@ NO_ATTACK = "tests/attacks/test_quiet.py::test_a_worker_that_stands_still_is_not
 
 def table_of(told: Iterable[Told]) -> list[str]:
     """Rows of Markdown; what is over its budget is bold."""
-    rows = [
-        "| case | stall by histogram | stall by probe | memory | query p99 | visible p99 |",
-        "|---|---|---|---|---|---|",
-    ]
+    rows = []
     for each in told:
         case = each.case.removeprefix("tests/attacks/test_").replace(".py::test_", ": ")
-        columns = [
-            case.replace("_", " ").replace("|", "\\|"),
+        cells = [
+            case.replace("_", " "),
             _ms(each.stall_s, each.most_stall_s),
             _ms(each.probe_s, each.most_stall_s + 0.05),
             _of(
@@ -46,8 +45,8 @@ def table_of(told: Iterable[Told]) -> list[str]:
             _ms(each.query_p99_s, QUERY_P99_S),
             _ms(each.visible_p99_s, VISIBLE_P99_S),
         ]
-        rows.append(f"| {' | '.join(columns)} |")
-    return rows
+        rows.append(cells)
+    return table(HEAD, rows)
 
 
 def _ms(taken_s: float, most_s: float) -> str:

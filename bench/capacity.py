@@ -27,6 +27,7 @@ from bench.contest.contestants import OURS, ours_once
 from bench.contest.loads import LOADS
 from bench.contest.results import read, with_region
 from bench.contest.tools import ROOT
+from bench.markdown import table
 from tables.changelogged.piece_store import PieceStore
 from tables.changelogged.published import PublishedTable, Stands
 from tables.changelogged.published_period import PublishedCell
@@ -73,20 +74,18 @@ def units() -> dict[str, Any]:
 def tables(units: dict[str, Any]) -> str:
     """Return the three tables of the page."""
     cost = {name: unit["value"] for name, unit in units.items()}
-    lines = ["| unit | value | what it is | measured by |", "|---|---|---|---|"]
+    rows = []
     for name, unit in units.items():
         by = unit["by"]
         by = by if by.startswith(("a ", "an ")) else f"`{by}`"
-        lines.append(f"| `{name}` | {unit['value']:,} | {unit['says']} | {by} |")
-    lines += ["", *_by_rate(cost), "", *_by_subscriptions(cost), ""]
+        rows.append((f"`{name}`", f"{unit['value']:,}", unit["says"], by))
+    of_units = table(("unit", "value", "what it is", "measured by"), rows)
+    lines = [*of_units, "", *_by_rate(cost), "", *_by_subscriptions(cost), ""]
     return "\n".join(lines)
 
 
 def _by_rate(cost: dict[str, float]) -> list[str]:
-    lines = [
-        f"| {' | '.join(BY_RATE)} |",
-        "|---" * len(BY_RATE) + "|",
-    ]
+    rows = []
     for rate in RATES:
         cores = [rate * cost[f"cpu_{load}_us"] / 1e6 / cost["load"] for load in ("narrow", "wide")]
         per_event = cost["event_bytes"] + cost["index_log_bytes"]
@@ -110,15 +109,12 @@ def _by_rate(cost: dict[str, float]) -> list[str]:
                 " / ".join(f"{max(1, -(-each // 1)):,.0f}" for each in cores),
                 " / ".join(f"{_size(each)}/s" for each in written),
             ]
-            lines.append(f"| {' | '.join(columns)} |")
-    return lines
+            rows.append(columns)
+    return table(BY_RATE, rows)
 
 
 def _by_subscriptions(cost: dict[str, float]) -> list[str]:
-    lines = [
-        f"| {' | '.join(BY_SUBSCRIPTIONS)} |",
-        "|---" * len(BY_SUBSCRIPTIONS) + "|",
-    ]
+    rows = []
     for count in SUBSCRIPTIONS:
         cells = count * cost["cells"]
         sizes = (
@@ -128,8 +124,8 @@ def _by_subscriptions(cost: dict[str, float]) -> list[str]:
             count * cost["members"] * cost["member_bytes"],
             cells * cost["record_bytes"] * cost["replicas"],
         )
-        lines.append(f"| {count:,} | {' | '.join(map(_size, sizes))} |")
-    return lines
+        rows.append((f"{count:,}", *map(_size, sizes)))
+    return table(BY_SUBSCRIPTIONS, rows)
 
 
 def _size(size: float) -> str:

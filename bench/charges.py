@@ -19,9 +19,8 @@ from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
 from app.settings import LOCAL_ORGANIZATION_ID as ORG
-from bench.fold import define
 from bench.pairs import Load, ValueOf, tell_kinds
-from bench.world import charge_of, event_value, plan_of, subscription_of
+from bench.world import apply_definition, charge_of, event_value, plan_of, subscription_of
 
 SUBSCRIPTIONS = 1_000
 DAY_S = 86_400
@@ -135,18 +134,18 @@ def definitions_of(kind: Kind) -> Definitions:
     """Define subscriptions of one charge."""
     definitions = Definitions()
     record = replace(SettingsRecord(), **kind.settings)
-    define(definitions, commands.set_settings(record))
+    apply_definition(definitions, commands.set_settings(record))
     body = {"name": "calls", "code": "calls", **kind.metric}
-    metric = define(definitions, commands.create_billable_metric(ORG, body)).object
+    metric = apply_definition(definitions, commands.create_billable_metric(ORG, body)).object
     charges = [{**charge_of(metric.id, **kind.properties), **kind.charge}]
     if kind.other is not None:
         charges.append({**charge_of(metric.id, **kind.other), "code": "other"})
-    define(definitions, commands.create_plan(ORG, plan_of(charges)))
+    apply_definition(definitions, commands.create_plan(ORG, plan_of(charges)))
     for number in range(kind.subscriptions):
         body = {**subscription_of(number), **kind.since}
-        define(definitions, commands.create_subscription(ORG, body))
+        apply_definition(definitions, commands.create_subscription(ORG, body))
         if kind.alerted:
-            define(definitions, commands.create_alert(ORG, body["external_id"], ALERT))
+            apply_definition(definitions, commands.create_alert(ORG, body["external_id"], ALERT))
     return definitions
 
 

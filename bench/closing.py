@@ -11,17 +11,15 @@ hand.
 from __future__ import annotations
 
 import argparse
-import cProfile
-import pstats
 import time
 from collections import deque
+from contextlib import AbstractContextManager
 from itertools import pairwise, product
 
 from app.bounds.collecting import pass_over
 from app.settings import LOCAL_ORGANIZATION_ID as ORG
-from bench.fold import NOW_MS, definitions
 from bench.pairs import Load
-from bench.world import METRICS, event_value, subscription_of
+from bench.world import METRICS, NOW_MS, definitions, event_value, profiling, subscription_of
 from tables.closing.close import DueNext, closing, let_go, next_cut, settle
 
 BEGUN_MS = NOW_MS - 400 * 86_400_000
@@ -29,7 +27,7 @@ BEGUN_MS = NOW_MS - 400 * 86_400_000
 
 
 def measure(
-    subscriptions: int, cells: int, profiler: cProfile.Profile | None, *, cold: bool
+    subscriptions: int, cells: int, noting: AbstractContextManager[object], *, cold: bool
 ) -> None:
     """Print what a period with so many cells takes; `cold`: nothing of it is at hand."""
 
@@ -51,27 +49,24 @@ def measure(
     for name in names if cold else ():
         partition.packing.pack(name)
     pass_over()
-    if profiler is not None:
-        profiler.enable()
-    times = [clock()]
-    records = 0
+    records, times = 0, list[float]()
     dues: list[DueNext | None] = []
-    for name in names:
-        # As `agents.close` does.
-        partition.packing.as_packed.clear()
-        at_hand = partition.timelines.has(name)
-        records += sum(record is not None for record in closing(partition, name, cuts[0]))
-        dues.append(let_go(partition, name, cuts[0], was_at_hand=at_hand))
-    times.append(clock())
-    settle(partition, cuts[0])
-    for name, due in zip(names, dues, strict=True):
-        next_cut(partition, name, due)
-    times.append(clock())
-    changes = partition.take_changes()
-    deque(partition.rows_of(changes), maxlen=0)
-    times.append(clock())
-    if profiler is not None:
-        profiler.disable()
+    with noting:
+        times.append(clock())
+        for name in names:
+            # As `agents.close` does.
+            partition.packing.as_packed.clear()
+            at_hand = partition.timelines.has(name)
+            records += sum(record is not None for record in closing(partition, name, cuts[0]))
+            dues.append(let_go(partition, name, cuts[0], was_at_hand=at_hand))
+        times.append(clock())
+        settle(partition, cuts[0])
+        for name, due in zip(names, dues, strict=True):
+            next_cut(partition, name, due)
+        times.append(clock())
+        changes = partition.take_changes()
+        deque(partition.rows_of(changes), maxlen=0)
+        times.append(clock())
     if records != subscriptions * (cells + 1):
         raise RuntimeError(f"{records} records came of {subscriptions} periods")
     closed, scheduled, flushed = (
@@ -90,10 +85,8 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true")
     told = parser.parse_args()
     for cells, cold in product((0, 1, len(METRICS)), (False, True)):
-        profiler = cProfile.Profile(time.process_time) if told.profile else None
-        measure(told.subscriptions, cells, profiler, cold=cold)
-        if profiler is not None:
-            pstats.Stats(profiler).sort_stats("tottime").print_stats(40)
+        with profiling(told.profile) as noting:
+            measure(told.subscriptions, cells, noting, cold=cold)
 
 
 if __name__ == "__main__":

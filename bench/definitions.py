@@ -29,6 +29,7 @@ from app.definitions.state import Definitions
 from app.kafka.log_readers import LogRecord
 from app.runtime.followed import in_steps
 from app.runtime.shelf import Shelf
+from bench.world import plan_of
 
 COUNTS = (10_000, 100_000, 1_000_000)
 PLANS = 100
@@ -44,18 +45,7 @@ def definitions(count: int, customers: int) -> Iterator[Command]:
     yield commands.create_billable_metric(ORG, metric)
     for number in range(PLANS):
         charge = {"billable_metric_code": "m", "charge_model": "package"}
-        yield commands.create_plan(
-            ORG,
-            {
-                "name": "p",
-                "code": f"p{number}",
-                "interval": "monthly",
-                "amount_cents": 0,
-                "amount_currency": "EUR",
-                "pay_in_advance": False,
-                "charges": [charge],
-            },
-        )
+        yield commands.create_plan(ORG, {**plan_of([charge]), "code": f"p{number}"})
     days = random.Random(1)
     for number in range(count - PLANS - 1):
         began = time.gmtime(NOW_MS // 1000 - days.randrange(15 * 365) * DAY_MS // 1000)

@@ -33,6 +33,7 @@ from app.kafka.topics import METER_DEFINITIONS
 from app.local_servers.kafka import LocalKafka
 from app.local_servers.redis import LocalRedis
 from app.settings import Settings
+from bench.world import at_shares, plan_of
 from tests.attacks.victim import (
     ATTACKER,
     KEYS,
@@ -112,15 +113,8 @@ async def prepare(
     in_force = (await definitions_of(victim.settings)).settings_at()
     await change_settings(victim.settings, in_force)
     metric = {"name": "M", "code": "calls", "aggregation_type": "count_agg"}
-    plan = {
-        "name": "P",
-        "code": "plan",
-        "interval": "monthly",
-        "amount_cents": 0,
-        "amount_currency": "EUR",
-        "pay_in_advance": False,
-        "charges": [{"billable_metric_code": "calls", "charge_model": "standard"}],
-    }
+    charge = {"billable_metric_code": "calls", "charge_model": "standard"}
+    plan = {**plan_of([charge]), "code": "plan"}
     for api in (victim.attacker, neighbour):
         await api.post("/billable_metrics", {"billable_metric": metric})
         made = await api.post("/plans", {"plan": plan})
@@ -199,9 +193,7 @@ async def verify(api: Api) -> None:
 
 def told(taken_s: list[float]) -> str:
     """p50, p99 and worst, in ms."""
-    ordered = sorted(taken_s)
-    shares = [ordered[int((len(ordered) - 1) * share)] for share in (0.5, 0.99, 1)]
-    return "".join(f"{share * 1000:9.0f}" for share in shares)
+    return "".join(f"{each * 1000:9.0f}" for each in at_shares(taken_s, 0.5, 0.99, 1))
 
 
 class Bench:

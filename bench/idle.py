@@ -8,21 +8,25 @@ python -m bench.idle [--seconds N] [PARTITIONS ...]
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import click
 import uvloop
 
 from app.definitions import commands
 from app.definitions.command import Command
-from app.kafka.topics import admin_client, ensure_topics
 from app.main import Worker, running_worker
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
-from bench.world import cpu_s, define, local_servers, subscription_of
+from bench.world import (
+    define,
+    definitions_log,
+    in_own_process,
+    local_servers,
+    subscription_of,
+    until_owned,
+)
 
 DEFINED = 10
 
@@ -38,43 +42,27 @@ def main(seconds: int, partitions: tuple[int, ...]) -> None:
 
 async def _main(partitions: int, seconds: int) -> None:
     async with local_servers(partitions) as settings:
-        async with admin_client(settings) as admin:
-            await ensure_topics(settings, admin)
         for what in ("first start", "start again"):
-            await asyncio.to_thread(_in_own_process, settings, what, seconds)
-
-
-def _in_own_process(*arguments: Any) -> None:
-    process = multiprocessing.get_context("spawn").Process(target=_run, args=arguments)
-    process.start()
-    process.join()
-    if process.exitcode:
-        raise SystemExit(process.exitcode)
-
-
-def _run(settings: Settings, what: str, seconds: int) -> None:
-    uvloop.run(_measure(settings, what, seconds))
+            await asyncio.to_thread(in_own_process, _measure, settings, what, seconds)
 
 
 async def _measure(settings: Settings, what: str, seconds: int) -> None:
-    began_s, cpu = time.perf_counter(), cpu_s()
+    began_s, cpu = time.perf_counter(), time.process_time()
     async with running_worker(settings) as worker:
-        engine = worker.engine
-        while len(engine.owned) < settings.raw_partitions or engine.restoring:
-            await asyncio.sleep(0.01)
-        started_s, started_cpu = time.perf_counter() - began_s, cpu_s() - cpu
+        await until_owned(worker)
+        started_s, started_cpu = time.perf_counter() - began_s, time.process_time() - cpu
         click.echo(
             f"{settings.raw_partitions:4} partitions   {what:12} {started_s:7.2f} s   "
             f"{started_cpu:6.2f} s CPU"
         )
         if what == "first start":
             # Idle with something defined, as a worker is.
-            await define(worker, DEFINED)
+            await define(worker, definitions_log(DEFINED))
             return
         await asyncio.sleep(3)
-        cpu = cpu_s()
+        cpu = time.process_time()
         await asyncio.sleep(seconds)
-        share = (cpu_s() - cpu) / seconds
+        share = (time.process_time() - cpu) / seconds
         click.echo(f"{settings.raw_partitions:4} partitions   idle         {share:7.2%} of a core")
         customer = partial(commands.upsert_customer, LOCAL_ORGANIZATION_ID)
         await _defining(worker, seconds, "customers", lambda n: customer({"external_id": f"c{n}"}))
@@ -93,11 +81,11 @@ async def _defining(
     def flushes() -> int:
         return sum(owned.commits.flush for owned in engine.owned.values())
 
-    before, cpu = flushes(), cpu_s()
+    before, cpu = flushes(), time.process_time()
     for number in range(seconds):
         await definer.define(made(number))
         await asyncio.sleep(1)
-    share, made_flushes = (cpu_s() - cpu) / seconds, flushes() - before
+    share, made_flushes = (time.process_time() - cpu) / seconds, flushes() - before
     click.echo(
         f"{len(engine.owned):4} partitions   {what:12} {share:7.2%} of a core, one a second, "
         f"{made_flushes / seconds:.1f} flushes of partitions for each"

@@ -9,11 +9,8 @@ directory first, then with what that left. Each start is a process of its own.
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import resource
 import time
-from collections.abc import Callable, Coroutine
-from pathlib import Path
 
 import click
 import numpy as np
@@ -21,17 +18,15 @@ import uvloop
 
 from app.bounds.work_done import WorkDone
 from app.kafka.names import TopicPartition
-from app.kafka.topics import INDEX_CHANGELOG, admin_client, ensure_topics
+from app.kafka.topics import INDEX_CHANGELOG
 from app.kafka.transactions import PartitionProducer, Record
 from app.runtime.restoring.index_log import load_index
 from app.runtime.topics.changelogs import PLACE_HEADER
 from app.settings import Settings
-from bench.world import local_servers
+from bench.world import in_own_process, local_servers
 from tables.event_index.index import EventIndex
 from tables.event_index.log import LOG_START, RECORD_BYTES, log_records
 from tables.event_index.rows import ROW_BYTES
-
-Measure = Callable[[Settings, int, Path], Coroutine[None, None, None]]
 
 
 @click.command()
@@ -43,12 +38,10 @@ def main(rows: tuple[int, ...]) -> None:
 
 async def _main(sizes: tuple[int, ...]) -> None:
     async with local_servers(len(sizes)) as settings:
-        async with admin_client(settings) as admin:
-            await ensure_topics(settings, admin)
         for number, size in enumerate(sizes):
             await _write(settings, number, size)
             for what in ("without disk", "with disk"):
-                await asyncio.to_thread(_in_own_process, settings, number, what)
+                await asyncio.to_thread(in_own_process, _start, settings, number, what)
 
 
 async def _write(settings: Settings, number: int, size: int) -> None:
@@ -71,20 +64,6 @@ async def _write(settings: Settings, number: int, size: int) -> None:
 
 def _log_of(settings: Settings, number: int) -> TopicPartition:
     return TopicPartition(settings.topic(INDEX_CHANGELOG), number)
-
-
-def _in_own_process(settings: Settings, number: int, what: str) -> None:
-    process = multiprocessing.get_context("spawn").Process(
-        target=_run, args=(settings, number, what)
-    )
-    process.start()
-    process.join()
-    if process.exitcode:
-        raise SystemExit(process.exitcode)
-
-
-def _run(settings: Settings, number: int, what: str) -> None:
-    uvloop.run(_start(settings, number, what))
 
 
 async def _start(settings: Settings, number: int, what: str) -> None:

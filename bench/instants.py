@@ -9,14 +9,13 @@ at once. Then the cut of all of them makes a record of each, and a flush takes w
 from __future__ import annotations
 
 import argparse
-import cProfile
-import pstats
 import time
 from collections import deque
 
 from app.bounds.collecting import Collecting, pass_over
 from bench.charges import BY_REGION, FILTERS, REGIONS, SUBSCRIPTIONS, SUM, UNIQUE, Kind, load_of
 from bench.pairs import ROUND_EVENTS, Load
+from bench.world import profiling
 from tables.closing.close import settle
 from tables.closing.instants import instants_at
 
@@ -65,21 +64,16 @@ def main() -> None:
     told = parser.parse_args()
     Collecting().start()
     for name in told.kinds or KINDS:
-        profiler = cProfile.Profile(time.process_time) if told.profile else None
         took = []
-        for _ in range(told.rounds):
-            load = load_of(KINDS[name])
-            load.take(load.values(5 * SUBSCRIPTIONS))
-            pass_over()
-            if profiler is not None:
-                profiler.enable()
-            took.append(measure(load))
-            if profiler is not None:
-                profiler.disable()
+        with profiling(told.profile) as noting:
+            for _ in range(told.rounds):
+                load = load_of(KINDS[name])
+                load.take(load.values(5 * SUBSCRIPTIONS))
+                pass_over()
+                with noting:
+                    took.append(measure(load))
         came, decided, flushed = min(took, key=sum)
         print(f"{name:28} {came:6.2f} us as it comes, {decided:6.2f} decided, {flushed:5.2f} flush")
-        if profiler is not None:
-            pstats.Stats(profiler).sort_stats("tottime").print_stats(50)
 
 
 if __name__ == "__main__":

@@ -29,9 +29,17 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.main import running_worker
-from app.settings import LOCAL_ORGANIZATION_ID
-from app.wire.keys import home_partition, message_key
-from bench.world import cpu_s, define, event_value, local_servers, number_of, subscription_of
+from bench.world import (
+    at_shares,
+    define,
+    definitions_log,
+    event_value,
+    folded_events,
+    keyed,
+    local_servers,
+    number_of,
+    subscription_of,
+)
 
 STEP_S = 0.05
 """Events are written once in so long."""
@@ -53,10 +61,6 @@ class Load(msgspec.Struct, frozen=True):
     servers: list[str]
     mixed: bool = False
 
-    def home(self, key: bytes) -> int:
-        """Where events with a key belong."""
-        return home_partition(key, self.partitions, "crc32")
-
 
 @click.group(invoke_without_command=True)
 @click.option("--rate", default=40_000, show_default=True, help="Events a second.")
@@ -75,7 +79,7 @@ def main(
 
 async def _main(rate: int, seconds: int, subscriptions: int, partitions: int, mixed: bool) -> None:
     async with local_servers(partitions) as settings, running_worker(settings) as worker:
-        await define(worker, subscriptions)
+        await define(worker, definitions_log(subscriptions))
         load = Load(
             rate,
             seconds,
@@ -87,13 +91,13 @@ async def _main(rate: int, seconds: int, subscriptions: int, partitions: int, mi
             mixed,
         )
         told = msgspec.json.encode(load).decode()
-        started, cpu = time.perf_counter(), cpu_s()
+        started, cpu = time.perf_counter(), time.process_time()
         client = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "bench.latency", "client", told
         )
         await client.wait()
-        elapsed, cpu = time.perf_counter() - started, cpu_s() - cpu
-        folded = sum(owned.folded_events for owned in worker.engine.owned.values())
+        elapsed, cpu = time.perf_counter() - started, time.process_time() - cpu
+        folded = folded_events(worker)
         click.echo(
             f"{folded:,} events folded, {cpu / elapsed:.0%} of a core, "
             f"{cpu / max(folded, 1) * 1e6:.1f} µs CPU an event with everything asked"
@@ -144,21 +148,20 @@ async def _write(
     """Events at an even rate; what a slow moment left out is written in the next."""
     late = int(load.seconds / DEFINED_EVERY_S) if load.mixed else 0
     names = [f"subscription_{n:06d}" for n in range(load.subscriptions + late)]
-    keys = [message_key(LOCAL_ORGANIZATION_ID, name) for name in names]
-    homes = [load.home(key) for key in keys]
+    placed = [keyed(name, load.partitions) for name in names]
     started_s, written = time.perf_counter(), 0
     while (now_s := time.perf_counter()) < until_s:
         batches: defaultdict[int, BatchBuilder] = defaultdict(producer.create_batch)
         for _ in range(int((now_s - started_s) * load.rate) - written):
             i = next(numbers)
             n = number_of(i, len(names))
-            value, partition = event_value(i, n, time.time()), homes[n]
+            value, (key, partition) = event_value(i, n, time.time()), placed[n]
             if load.mixed and i % 20 == 0:
                 partition = (partition + 1) % load.partitions
-            if batches[partition].append(key=keys[n], value=value, timestamp=None) is None:
+            if batches[partition].append(key=key, value=value, timestamp=None) is None:
                 break
             if load.mixed and i % 33 == 0:
-                batches[partition].append(key=keys[n], value=value, timestamp=None)
+                batches[partition].append(key=key, value=value, timestamp=None)
             written += 1
         for partition, batch in batches.items():
             await producer.send_batch(batch, "events-raw", partition=partition)
@@ -210,9 +213,8 @@ async def _see(
     while (sent_s := time.perf_counter()) < until_s:
         i = next(numbers)
         n = number_of(i, load.subscriptions)
-        key = message_key(LOCAL_ORGANIZATION_ID, f"subscription_{n:06d}")
+        key, home = keyed(f"subscription_{n:06d}", load.partitions)
         value = event_value(i, n, time.time())
-        home = load.home(key)
         written = await producer.send_and_wait("events-raw", value, key=key, partition=home)
         while not await _usage(session, n, wait_for=f"{written.partition}:{written.offset}"):
             click.echo("not folded within 5 s: the worker does not keep up")
@@ -233,11 +235,10 @@ async def _usage(session: aiohttp.ClientSession, n: int, **parameters: str) -> b
 
 
 def _report(what: str, taken_s: list[float]) -> None:
-    ordered = sorted(taken_s)
-    p50, p90, p99 = (ordered[int(len(ordered) * share)] * 1e3 for share in (0.5, 0.9, 0.99))
+    p50, p90, p99, most = (each * 1e3 for each in at_shares(taken_s, 0.5, 0.9, 0.99, 1))
     click.echo(
-        f"{what:24} {len(ordered):5} times   p50 {p50:6.1f}   p90 {p90:6.1f}   p99 {p99:6.1f}"
-        f"   max {ordered[-1] * 1e3:6.1f} ms"
+        f"{what:24} {len(taken_s):5} times   p50 {p50:6.1f}   p90 {p90:6.1f}   p99 {p99:6.1f}"
+        f"   max {most:6.1f} ms"
     )
 
 

@@ -1,6 +1,6 @@
 """What the ledger costs beside the fold, and what it spares whoever reads events again.
 
-Writing: the core of `bench.fold` with and without a ledger, by turns. Reading: a subscription of
+Writing: what folds, with and without a ledger, by turns. Reading: a subscription of
 1,000 events beside ever more of its partition, from all records and from the ledger.
 
     python -m bench.ledger [--events 10000 100000 1000000]
@@ -21,8 +21,7 @@ from app.ledger.rows import KeyRanges, rows_of
 from app.runtime.partition.owned import slices_of
 from app.settings import LOCAL_ORGANIZATION_ID as ORG
 from app.wire.arrivals import Arrival, Arrived, plain_arrival, runs_of
-from bench.fold import NOW_MS, definitions
-from bench.world import event_value, number_of, subscription_of
+from bench.world import NOW_MS, definitions, event_value, number_of, subscription_of
 from tables.event_index.index import EventIndex
 from tables.partition.partition import Partition
 from tables.partition.refold import Refold

@@ -27,6 +27,8 @@ from aiokafka import AIOKafkaProducer
 
 from app.local_servers.kafka import LocalKafka
 from app.local_servers.redis import LocalRedis
+from bench.markdown import table
+from bench.world import at_shares
 from tests.attacks.neighbour import Seen
 from tests.attacks.test_dead_letters import ENVIRONMENT
 from tests.attacks.victim import QUERY_P99_S, VISIBLE_P99_S, Attacked, Victim, production, victim_on
@@ -37,6 +39,8 @@ FAMILIES = sorted(each.stem for each in (ROOT / "tests" / "attacks").glob("test_
 NOT_PLAYED = {"test_quiet", "test_outage", "test_disk"}
 """The kit's own cases, and what happens to servers and disks: nobody does that to another."""
 
+OF_TIMES = ("query p50", "p99", "p99.9", "visible p50", "p99", "p99.9")
+HEAD = ("B", "s", *OF_TIMES, "not 200", "MB", "attack")
 UNDISTURBED = {"query": 0.02, "visible": 0.5}
 SHARES = (0.5, 0.99, 0.999)
 QUIET_S = 20.0
@@ -196,14 +200,10 @@ async def _all_at_once(attacks: Sequence[Attack], seconds: float) -> str:
 def _cells(row: Row) -> list[str]:
     times = []
     for taken_s, most_s in ((row.seen.queries, QUERY_P99_S), (row.seen.visible, VISIBLE_P99_S)):
-        ordered = sorted(taken_s)
-        for share in SHARES:
-            if not ordered:
-                times.append("none")
-                continue
-            found_s = ordered[min(len(ordered) - 1, int(len(ordered) * share))]
-            text = f"{found_s * 1000:.0f}"
-            times.append(f"**{text}**" if share == 0.99 and found_s > most_s else text)
+        texts = [f"{each * 1000:.0f}" for each in at_shares(taken_s, *SHARES)]
+        if taken_s and at_shares(taken_s, 0.99)[0] > most_s:
+            texts[1] = f"**{texts[1]}**"
+        times += texts or ["none"] * len(SHARES)
     others = {status: n for status, n in row.seen.statuses.items() if status != "200"}
     wrong = [f"{len(row.seen.wrong)} wrong figures"] if row.seen.wrong else []
     told = wrong + [f"{n} of {status}" for status, n in others.items()]
@@ -214,7 +214,8 @@ def _cells(row: Row) -> list[str]:
 
 def table_of(rows: Sequence[Row], rate: int) -> str:
     """The page."""
-    budget = [f"{UNDISTURBED['query'] * 1000:.0f} / {QUERY_P99_S * 1000:.0f}"]
+    budget = ["*budget: alone / attacked*", "", ""]
+    budget += [f"{UNDISTURBED['query'] * 1000:.0f} / {QUERY_P99_S * 1000:.0f}", "", ""]
     budget += [f"{UNDISTURBED['visible'] * 1000:.0f} / {VISIBLE_P99_S * 1000:.0f}"]
     lines = [
         "# Neighbours: what one organization notices of another",
@@ -230,12 +231,10 @@ def table_of(rows: Sequence[Row], rate: int) -> str:
         f"A: {rate:,} events a second. Broker, Redis, worker, A and B share {os.cpu_count()}",
         f"cores; load of 5 minutes {psutil.getloadavg()[1]:.1f}; {time.strftime('%Y-%m-%d')}.",
         "",
-        "| B | s | query p50 | p99 | p99.9 | visible p50 | p99 | p99.9 | not 200 | MB | attack |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-        f"| *budget: alone / attacked* | | | {budget[0]} | | | {budget[1]} | | none | | |",
+        *table(HEAD, [[*budget, "", "none", "", ""], *map(_cells, rows)]),
+        "",
     ]
-    lines += [f"| {' | '.join(each.replace('|', '/') for each in _cells(row))} |" for row in rows]
-    return "\n".join([*lines, ""])
+    return "\n".join(lines)
 
 
 async def run(rate: int, minutes: float, only: str) -> None:

@@ -14,8 +14,6 @@ from statistics import median
 from app.api.overview.overview_json import SentOverview, merged, overview_json
 from app.bounds.turns import Turns, drained
 from app.definitions import commands
-from app.definitions.command import Command
-from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.state import Definitions
 from app.meter.overview import Overview, OverviewQuery, PartitionView, WorkerView
@@ -24,7 +22,7 @@ from app.queries.usage_lines import UsageLines
 from app.runtime.status import Tally
 from app.wire.arrivals import Arrival, runs_of
 from app.wire.events import Event
-from bench.world import charge_of
+from bench.world import apply_definition, charge_of, plan_of
 from tables.event_index.index import EventIndex
 from tables.partition.partition import Partition
 
@@ -59,22 +57,12 @@ def main() -> None:
 
 def folded(subscriptions: int) -> Partition:
     """Return a partition with an event for each of so many subscriptions."""
-    definitions = Definitions()
-
-    def define(command: Command) -> object:
-        applied = apply(definitions, command.encode(), NOW_MS - 86_400_000, definitions.offset)
-        return getattr(applied, "object", None)
-
-    define(commands.set_settings(SettingsRecord(implicit_plan=True)))
-    metric = define(
-        commands.create_billable_metric(
-            ORG, {"name": "m", "code": "m", "aggregation_type": "count_agg"}
-        )
-    )
-    plan = {"name": "p", "code": "p", "interval": "monthly", "amount_cents": 0}
-    charges = [charge_of(metric.id)]  # type: ignore[attr-defined]
-    money = {"amount_currency": "EUR", "pay_in_advance": False}
-    define(commands.create_plan(ORG, {**plan, **money, "charges": charges}))
+    definitions, body = Definitions(), {"name": "m", "code": "m", "aggregation_type": "count_agg"}
+    metric = commands.create_billable_metric(ORG, body)
+    plan = commands.create_plan(ORG, plan_of([charge_of(str(metric.payload["id"]))]))
+    settings = commands.set_settings(SettingsRecord(implicit_plan=True))
+    for command in (settings, metric, plan):
+        apply_definition(definitions, command, NOW_MS - 86_400_000)
     state = Partition(0, definitions, EventIndex())
     state.event_ranges.most_undefined = subscriptions + 1
     for first in range(0, subscriptions, 1_000):

@@ -11,8 +11,6 @@ what a whole worker costs, narrow and wide, against reading alone.
 from __future__ import annotations
 
 import argparse
-import cProfile
-import pstats
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -25,8 +23,7 @@ from app.kafka.transactions import Record
 from app.kernel import arrive, arrive_many, split
 from app.runtime.partition.owned import slices_of, straight_parts
 from app.wire.arrivals import PLAINLY, Arrival, MeterKey
-from bench.fold import NOW_MS, definitions
-from bench.world import METRICS, event_value, number_of
+from bench.world import METRICS, NOW_MS, definitions, event_value, number_of, profiling
 from tables.event_index.index import EventIndex
 from tables.partition.copies import Copies, Duplicate
 from tables.partition.partition import Partition
@@ -160,7 +157,7 @@ def tell_kinds(description: str | None, loads: Mapping[str, Callable[[], Load]])
         tell(name, loads[name](), told.rounds)
 
 
-def measure(pairs: int, rounds: int, profiler: cProfile.Profile | None) -> None:
+def measure(pairs: int, rounds: int, *, profile: bool) -> None:
     """Print what an event costs beside so many pairs."""
     load = Load(pairs)
     first = load.values(pairs)
@@ -171,13 +168,12 @@ def measure(pairs: int, rounds: int, profiler: cProfile.Profile | None) -> None:
     load.record_bytes = 0
     pass_over()
     rows = []
-    for _ in range(rounds):
-        values = load.values(ROUND_EVENTS)
-        if profiler is not None:
-            profiler.enable()
-        rows.append([each / ROUND_EVENTS * 1e6 for each in load.take(values)])
-        if profiler is not None:
-            profiler.disable()
+    with profiling(profile) as noting:
+        for _ in range(rounds):
+            values = load.values(ROUND_EVENTS)
+            with noting:
+                took = load.take(values)
+            rows.append([each / ROUND_EVENTS * 1e6 for each in took])
     decode, fold, pack = min(rows, key=sum)
     events = rounds * ROUND_EVENTS
     told = ", ".join(f"{name} {count / events:.2f}" for name, count in load.records.items())
@@ -198,10 +194,7 @@ def main() -> None:
     told = parser.parse_args()
     Collecting().start()
     for pairs in told.pairs:
-        profiler = cProfile.Profile(time.process_time) if told.profile else None
-        measure(pairs, told.rounds, profiler)
-        if profiler is not None:
-            pstats.Stats(profiler).sort_stats("tottime").print_stats(40)
+        measure(pairs, told.rounds, profile=told.profile)
 
 
 if __name__ == "__main__":

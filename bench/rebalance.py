@@ -26,12 +26,18 @@ import msgspec
 import uvloop
 from aiokafka import AIOKafkaProducer
 
-from app.kafka.topics import admin_client, ensure_topics
 from app.local_servers.ports import free_ports
 from app.main import running_worker
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
-from app.wire.keys import home_partition, message_key
-from bench.world import METRICS, cpu_s, define, local_servers, subscription_of
+from bench.world import (
+    METRICS,
+    define,
+    definitions_log,
+    folded_events,
+    keyed,
+    local_servers,
+    subscription_of,
+)
 
 LOOKED_EVERY_S = 0.01
 SENT_EVERY_S = 0.1
@@ -51,8 +57,6 @@ def main(subscriptions: int, groups: int, partitions: int) -> None:
 
 async def _main(subscriptions: int, groups: int, partitions: int) -> None:
     async with local_servers(partitions) as settings:
-        async with admin_client(settings) as admin:
-            await ensure_topics(settings, admin)
         first = _Process(settings, "first", subscriptions)
         await first.until_owning(partitions)
         sender = AIOKafkaProducer(linger_ms=5, **settings.kafka_options())
@@ -134,8 +138,7 @@ class _Load:
             self._of.setdefault(self._home(name), name)
 
     def _home(self, name: str) -> int:
-        key = message_key(LOCAL_ORGANIZATION_ID, name)
-        return home_partition(key, self._settings.raw_partitions, "crc32")
+        return keyed(name, self._settings.raw_partitions)[1]
 
     async def fill(self, groups: int) -> None:
         for name in self._names:
@@ -221,11 +224,11 @@ def _run(settings: Settings, moments: Path, asked: Connection, subscriptions: in
 
 
 async def _work(settings: Settings, moments: Path, asked: Connection, subscriptions: int) -> None:
-    began_cpu_s = cpu_s()
+    began_cpu_s = time.process_time()
     with moments.open("ab", buffering=0) as noted:
         async with running_worker(settings) as worker:
             if subscriptions:
-                await define(worker, subscriptions, pricing_group_keys=["zone"])
+                await define(worker, definitions_log(subscriptions, groups=["zone"]))
             owned, last = worker.engine.owned, dict[int, tuple[int, int]]()
             while True:
                 now_s = time.monotonic()
@@ -237,9 +240,9 @@ async def _work(settings: Settings, moments: Path, asked: Connection, subscripti
                 if asked.poll():
                     if asked.recv() == "leave":
                         break
-                    asked.send((set(owned), sum(one.folded_events for one in owned.values())))
+                    asked.send((set(owned), folded_events(worker)))
                 await asyncio.sleep(LOOKED_EVERY_S)
-    click.echo(f"   {moments.name}: {cpu_s() - began_cpu_s:.1f} s CPU")
+    click.echo(f"   {moments.name}: {time.process_time() - began_cpu_s:.1f} s CPU")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import multiprocessing
 import tempfile
 import time
 import tracemalloc
@@ -26,15 +25,21 @@ import psutil
 
 from app.bounds.collecting import Collecting
 from app.bounds.turns import drained
-from app.definitions import commands
 from app.definitions.log import applying
 from app.definitions.outcome import Applied
 from app.definitions.state import Definitions
 from app.runtime.shelf import Shelf
+from app.settings import LOCAL_ORGANIZATION_ID as ORG
 from app.wire.arrivals import Arrival, SubscriptionKey, runs_of
 from app.wire.events import Event
-from app.wire.keys import home_partition, message_key
-from bench.world import METRICS, charge_of, plan_of, subscription_of
+from bench.world import (
+    METRICS,
+    SINCE_JANUARY,
+    definitions_log,
+    in_own_process,
+    keyed,
+    subscription_of,
+)
 from tables.changelogged.checkpoint import Checkpoint
 from tables.closing.schedule import Schedule
 from tables.event_index.index import EventIndex
@@ -42,7 +47,6 @@ from tables.partition.cooling import Cooling
 from tables.partition.partition import Partition
 from tables.partition.tables import Carried
 
-ORG = "7c3b5a0e-6a1c-4a60-9d4e-0d5a3f1b9c11"
 NOW_MS = 1_768_435_200_000
 """2026-01-15"""
 DAY_MS = 86_400_000
@@ -64,26 +68,15 @@ class Shape(msgspec.Struct):
         """Yield whose home a partition is."""
         for number in range(self.subscriptions):
             external_id = str(subscription_of(number)["external_id"])
-            if home_of((ORG, external_id), self) == home:
+            if keyed(external_id, self.partitions)[1] == home:
                 yield ORG, external_id
-
-
-def home_of(name: SubscriptionKey, shape: Shape) -> int:
-    """Return the partition of a subscription."""
-    return home_partition(message_key(*name), shape.partitions, "crc32")
 
 
 def logged(shape: Shape, directory: Path) -> None:
     """Write the log of definitions: metrics, one plan, subscriptions with a customer each."""
-    made = [commands.create_billable_metric(ORG, body) for body in METRICS[: shape.cells]]
-    plan = plan_of([charge_of(str(metric.payload["id"])) for metric in made])
-    since = {"billing_time": "calendar", "subscription_at": "2026-01-01T00:00:00Z"}
     with (directory / "log").open("wb") as log:
-        for command in (*made, commands.create_plan(ORG, plan)):
+        for command in definitions_log(shape.subscriptions, SINCE_JANUARY, shape.cells):
             log.write(command.encode() + b"\n")
-        for number in range(shape.subscriptions):
-            body = {**subscription_of(number), **since}
-            log.write(commands.create_subscription(ORG, body).encode() + b"\n")
 
 
 def defined(directory: Path) -> Definitions:
@@ -165,7 +158,7 @@ def run(shape: Shape, directory: Path) -> None:
     weigh("cells and event ranges")
     homes: list[list[SubscriptionKey]] = [[] for _ in owned]
     for name in known.all_subscription_keys():
-        homes[home_of(name, shape)].append(name)
+        homes[keyed(name[1], shape.partitions)[1]].append(name)
     schedules = [Schedule(state, ()) for state in owned]
     for state, schedule in zip(owned, schedules, strict=True):
         for name in homes[state.number]:
@@ -261,13 +254,7 @@ def main() -> None:
     shape = Shape(told.count, told.cells, told.partitions, told.parts)
     with tempfile.TemporaryDirectory() as directory:
         for measure in (write, run):
-            process = multiprocessing.get_context("spawn").Process(
-                target=measure, args=(shape, Path(directory))
-            )
-            process.start()
-            process.join()
-            if process.exitcode:
-                raise SystemExit(process.exitcode)
+            in_own_process(measure, shape, Path(directory))
 
 
 if __name__ == "__main__":

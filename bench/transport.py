@@ -8,27 +8,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import uvloop
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from faust.types import TP
 
 from app.kafka.faust_app import MeterApp, make_app
 from app.kafka.log_readers import read_to_end
 from app.kafka.placing import LOG_START
-from app.kafka.topics import CELLS_CHANGELOG, EVENTS_REKEYED, ensure_topics
+from app.kafka.topics import CELLS_CHANGELOG, EVENTS_REKEYED
 from app.kafka.transactions import PartitionProducer, Record
-from app.local_servers.kafka import LocalKafka
 from app.settings import Settings
+from bench.world import local_servers
 
 VALUE = b"x" * 160
 FLUSH_RECORDS = 50_000
+PARTITIONS = 4
 
 
 class Stopwatch:
@@ -131,22 +129,10 @@ async def fill(settings: Settings, count: int) -> None:
 async def main(count: int) -> None:
     """Measure on a Kafka of our own."""
     logging.disable(logging.ERROR)
-    with tempfile.TemporaryDirectory() as directory:
-        root = Path(directory)
-        async with LocalKafka(root / "kafka") as kafka:
-            settings = Settings(
-                profile="test",
-                state_dir=root / "state",
-                kafka_bootstrap_servers=kafka.bootstrap_servers,
-                kafka_dir=kafka.directory,
-            )
-            admin = AIOKafkaAdminClient(**settings.kafka_options())
-            await admin.start()
-            await ensure_topics(settings, admin)
-            await admin.close()
-            await fill(settings, count)
-            await deliver(settings, count)
-            await flush_and_restore(settings, count)
+    async with local_servers(PARTITIONS) as settings:
+        await fill(settings, count)
+        await deliver(settings, count)
+        await flush_and_restore(settings, count)
 
 
 if __name__ == "__main__":

@@ -28,12 +28,10 @@ from aiokafka import AIOKafkaProducer
 
 from app.api.pages.page_views import PTAG
 from app.bounds.turns import Turns, Work
-from app.kafka.topics import admin_client, ensure_topics
 from app.main import running_worker
 from app.settings import LOCAL_ORGANIZATION_ID as ORG
 from app.settings import Settings
-from app.wire.keys import home_partition, message_key
-from bench.world import METRICS, local_servers, plan_of
+from bench.world import METRICS, keyed, local_servers, plan_of
 
 EVENTS = 1_000
 """Events of the metric that is explained."""
@@ -103,10 +101,7 @@ def _work(settings: Settings, scans_s: Any) -> None:
 
 
 async def _main(subscriptions: int, looks: int) -> None:
-    async with local_servers(4) as made:
-        settings = made.model_copy(update={"implicit_plan": True})
-        async with admin_client(settings) as admin:
-            await ensure_topics(settings, admin)
+    async with local_servers(4, implicit_plan=True) as settings:
         context = multiprocessing.get_context("spawn")
         scans_s = context.Value("d", 0.0, lock=False)
         process = context.Process(target=_work, args=(settings, scans_s))
@@ -237,7 +232,7 @@ async def send(settings: Settings, subscriptions: int) -> None:
 
         async def sent(number: int, code: str, transaction: str, at_s: float | str) -> None:
             name = f"subscription_{number:06d}"
-            key = message_key(ORG, name)
+            key, home = keyed(name, settings.raw_partitions)
             event = {
                 "organization_id": ORG,
                 "external_subscription_id": name,
@@ -246,7 +241,6 @@ async def send(settings: Settings, subscriptions: int) -> None:
                 "code": code,
                 "properties": {"gb": 1.5, "cores": 2, "user": "u"},
             }
-            home = home_partition(key, settings.raw_partitions, "crc32")
             await producer.send(topic, msgspec.json.encode(event), key=key, partition=home)
 
         for each in range(EVENTS):

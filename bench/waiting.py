@@ -21,8 +21,15 @@ from app.definitions import commands
 from app.main import Worker, running_worker
 from app.settings import LOCAL_ORGANIZATION_ID as ORG
 from app.settings import Settings
-from app.wire.keys import home_partition, message_key
-from bench.world import cpu_s, define, event_value, local_servers, subscription_of
+from bench.world import (
+    define,
+    definitions_log,
+    event_value,
+    folded_events,
+    keyed,
+    local_servers,
+    subscription_of,
+)
 from tables.reading.usage import current_usage_steps
 
 OF_EACH = 10
@@ -40,17 +47,17 @@ def main(counts: tuple[int, ...]) -> None:
 
 async def _main(counts: tuple[int, ...]) -> None:
     async with local_servers(4) as settings, running_worker(settings) as worker:
-        await define(worker, 10)
+        await define(worker, definitions_log(10))
         first = FIRST
         for count in counts:
             numbers = range(first, first + count)
             await _send(settings, worker, numbers)
             work = worker.engine.tally.work.counts.copy()
-            began_s, cpu = time.perf_counter(), cpu_s()
+            began_s, cpu = time.perf_counter(), time.process_time()
             await _create(worker, numbers)
             created_s = time.perf_counter() - began_s
             await _counted(worker, numbers)
-            took_s, cpu = time.perf_counter() - began_s, cpu_s() - cpu
+            took_s, cpu = time.perf_counter() - began_s, time.process_time() - cpu
             done = worker.engine.tally.work.counts - work
             touched = ", ".join(
                 f"{operation} {kind} {number / count:,.1f}"
@@ -66,20 +73,16 @@ async def _main(counts: tuple[int, ...]) -> None:
 
 
 async def _send(settings: Settings, worker: Worker, numbers: range) -> None:
-    before = sum(owned.folded_events for owned in worker.engine.owned.values())
+    before = folded_events(worker)
     topic, total = settings.topic(settings.raw_topic), len(numbers) * OF_EACH
     async with AIOKafkaProducer(linger_ms=20, **settings.kafka_options()) as producer:
         for i in range(total):
             number = numbers[i % len(numbers)]
             name = str(subscription_of(number)["external_id"])
-            key = message_key(ORG, name)
-            home = home_partition(key, settings.raw_partitions, "crc32")
+            key, home = keyed(name, settings.raw_partitions)
             value = event_value((numbers[0] * OF_EACH + i) * 5, number, time.time())
             await producer.send(topic, value, key=key, partition=home)
-    while (
-        sum(owned.folded_events for owned in worker.engine.owned.values()) - before < total
-        or worker.engine.restoring
-    ):
+    while folded_events(worker) - before < total or worker.engine.restoring:
         await asyncio.sleep(0.1)
     await asyncio.sleep(3)
 

@@ -3,22 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-import resource
+import cProfile
+import multiprocessing
+import pstats
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
+import uvloop
 
+from app.clock import SystemClock
 from app.definitions import commands
+from app.definitions.command import Command
+from app.definitions.log import apply
 from app.definitions.outcome import Applied
+from app.definitions.state import Definitions
+from app.kafka.topics import METER_DEFINITIONS, admin_client, ensure_topics
 from app.local_servers.kafka import LocalKafka
 from app.local_servers.ports import free_ports
 from app.local_servers.redis import LocalRedis
 from app.main import Worker
-from app.settings import LOCAL_ORGANIZATION_ID, Settings
+from app.settings import LOCAL_ORGANIZATION_ID as ORG
+from app.settings import Settings
+from app.wire.keys import home_partition, message_key
+
+NOW_MS = 1_767_225_600_000
+DEFINED_AT_ONCE = 1_000
+WHEN_MADE: Mapping[str, str] = MappingProxyType({})
+SINCE_JANUARY = {"billing_time": "calendar", "subscription_at": "2026-01-01T00:00:00Z"}
+"""When subscriptions began, if that is not when they are made."""
 
 METRICS: list[dict[str, Any]] = [
     {"name": "calls", "code": "calls", "aggregation_type": "count_agg"},
@@ -71,40 +98,125 @@ def subscription_of(i: int) -> dict[str, Any]:
     }
 
 
+def definitions_log(
+    subscriptions: int,
+    since: Mapping[str, str] = WHEN_MADE,
+    metrics: int = 5,
+    groups: Sequence[str] = (),
+) -> Iterator[Command]:
+    """The first metrics, a plan of all of them, by groups or not, and subscriptions."""
+    made = [commands.create_billable_metric(ORG, body) for body in METRICS[:metrics]]
+    yield from made
+    properties = {"pricing_group_keys": groups} if groups else {}
+    charges = [charge_of(str(metric.payload["id"]), **properties) for metric in made]
+    yield commands.create_plan(ORG, plan_of(charges))
+    for i in range(subscriptions):
+        yield commands.create_subscription(ORG, {**subscription_of(i), **since})
+
+
+def apply_definition(known: Definitions, command: Command, at_ms: int = NOW_MS) -> Applied:
+    """Apply a command that has to be accepted."""
+    outcome = apply(known, command.encode(), at_ms, known.offset)
+    if not isinstance(outcome, Applied):
+        raise TypeError(str(outcome))
+    return outcome
+
+
+def definitions(subscriptions: int, at_ms: int = NOW_MS) -> Definitions:
+    """Metrics, a plan of all and subscriptions, made at a time."""
+    known = Definitions()
+    for command in definitions_log(subscriptions):
+        apply_definition(known, command, at_ms)
+    return known
+
+
+async def define(worker: Worker, log: Iterator[Command]) -> None:
+    """Append definitions to a worker's log, and wait until it has applied them."""
+    topic, engine = worker.settings.topic(METER_DEFINITIONS), worker.engine
+    while some := list(islice(log, DEFINED_AT_ONCE)):
+        appending = (engine.append(topic, None, command.encode(), 0) for command in some)
+        sent = await asyncio.gather(*appending)
+        while engine.definitions.offset <= max(record.offset for record in sent):
+            await asyncio.sleep(0.01)
+
+
 @asynccontextmanager
-async def local_servers(partitions: int) -> AsyncIterator[Settings]:
-    """Kafka and Redis of their own, and settings of a worker on them."""
-    with tempfile.TemporaryDirectory() as directory:
-        state = Path(directory)
+async def local_servers(
+    partitions: int, directory: Path | None = None, **own: Any
+) -> AsyncIterator[Settings]:
+    """Kafka with our topics, Redis, and settings of a worker on them.
+
+    `directory`: keep the servers' files there. `own`: other settings.
+    """
+    with nullcontext(directory) if directory else tempfile.TemporaryDirectory() as name:
+        state = Path(name)
         async with LocalKafka(state / "kafka") as kafka, LocalRedis(state / "redis") as redis:
-            yield Settings(
-                profile="local",
-                kafka_bootstrap_servers=kafka.bootstrap_servers,
-                redis_url=redis.url,
-                state_dir=state / "meter",
-                raw_partitions=partitions,
-                http_port=free_ports(1)[0],
-                implicit_plan=False,
+            settings = Settings(
+                **{
+                    "profile": "local",
+                    "kafka_bootstrap_servers": kafka.bootstrap_servers,
+                    "kafka_dir": kafka.directory,
+                    "redis_url": redis.url,
+                    "state_dir": state / "meter",
+                    "raw_partitions": partitions,
+                    "http_port": free_ports(1)[0],
+                    "implicit_plan": False,
+                    **own,
+                }
             )
+            async with admin_client(settings) as admin:
+                await ensure_topics(settings, admin)
+            yield settings
 
 
-async def define(worker: Worker, subscriptions: int, **properties: Any) -> None:
-    """The metrics, a plan of all of them with these properties, and subscriptions."""
-    accept, org = worker.gateway.definer.define, LOCAL_ORGANIZATION_ID
-    charges = []
-    for body in METRICS:
-        outcome = await accept(commands.create_billable_metric(org, body))
-        if not isinstance(outcome, Applied):
-            raise TypeError(str(outcome))
-        charges.append(charge_of(outcome.object.id, **properties))
-    await accept(commands.create_plan(org, plan_of(charges)))
-    for start in range(0, subscriptions, 50):
-        await asyncio.gather(
-            *(
-                accept(commands.create_subscription(org, subscription_of(i)))
-                for i in range(start, min(start + 50, subscriptions))
-            )
-        )
+class ShiftedClock(SystemClock):
+    """A clock that runs as ever, but stands elsewhere."""
+
+    def __init__(self, starts_at_ms: int):
+        self.jump(starts_at_ms)
+
+    def now_ms(self) -> int:
+        """Return its time."""
+        return super().now_ms() + self._shift_ms
+
+    def jump(self, to_ms: int) -> None:
+        """Stand at another time from now on."""
+        self._shift_ms = to_ms - super().now_ms()
+
+
+async def until_owned(worker: Worker) -> None:
+    """Wait until a worker has all partitions."""
+    engine = worker.engine
+    while len(engine.owned) < worker.settings.raw_partitions or engine.restoring:
+        await asyncio.sleep(0.01)
+
+
+def folded_events(worker: Worker) -> int:
+    """How many events a worker has folded of the partitions that it has."""
+    return sum(owned.folded_events for owned in worker.engine.owned.values())
+
+
+def in_own_process(
+    measure: Callable[..., Coroutine[Any, Any, None] | None], *arguments: Any
+) -> None:
+    """Measure in a process of its own: what another measurement left in memory does not count."""
+    target = multiprocessing.get_context("spawn").Process(target=_run, args=(measure, *arguments))
+    target.start()
+    target.join()
+    if target.exitcode:
+        raise SystemExit(target.exitcode)
+
+
+def _run(measure: Callable[..., Coroutine[Any, Any, None] | None], *arguments: Any) -> None:
+    measuring = measure(*arguments)
+    if measuring is not None:
+        uvloop.run(measuring)
+
+
+def keyed(name: str, partitions: int) -> tuple[bytes, int]:
+    """Key and home of a subscription's events."""
+    key = message_key(ORG, name)
+    return key, home_partition(key, partitions, "crc32")
 
 
 def number_of(i: int, subscriptions: int) -> int:
@@ -119,7 +231,7 @@ def event_value(i: int, n: int, now_s: float, code: str | None = None, **propert
     """
     return msgspec.json.encode(
         {
-            "organization_id": LOCAL_ORGANIZATION_ID,
+            "organization_id": ORG,
             "external_customer_id": None,
             "external_subscription_id": f"subscription_{n:06d}",
             "transaction_id": f"transaction-{i:012d}",
@@ -134,7 +246,18 @@ def event_value(i: int, n: int, now_s: float, code: str | None = None, **propert
     )
 
 
-def cpu_s() -> float:
-    """CPU seconds that this process has taken."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
+@contextmanager
+def profiling(wanted: bool, lines: int = 40) -> Iterator[AbstractContextManager[object]]:
+    """Give what notes where the CPU goes inside of each `with`, and print it at the end."""
+    if not wanted:
+        yield nullcontext()
+        return
+    profile = cProfile.Profile(time.process_time)
+    yield profile
+    pstats.Stats(profile).sort_stats("tottime").print_stats(lines)
+
+
+def at_shares(found: Iterable[float], *shares: float) -> list[float]:
+    """The figures below which so many of all are; of none there is none."""
+    ordered = sorted(found)
+    return [ordered[min(len(ordered) - 1, int(len(ordered) * each))] for each in shares if ordered]

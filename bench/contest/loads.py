@@ -13,8 +13,7 @@ import msgspec
 import numpy as np
 
 from app.settings import LOCAL_ORGANIZATION_ID
-from app.wire.keys import home_partition, message_key
-from bench.world import METRICS, event_value
+from bench.world import METRICS, event_value, keyed
 
 CODES = [str(metric["code"]) for metric in METRICS]
 SEED = 7
@@ -90,9 +89,7 @@ class Written(NamedTuple):
 
 def records(load: Load, events: int, partitions: int) -> Iterator[Written]:
     """Yield `events` records; of the mixed load some are copies of others."""
-    names = [f"subscription_{n:06d}" for n in range(load.subscriptions)]
-    keys = [message_key(LOCAL_ORGANIZATION_ID, name) for name in names]
-    homes = [home_partition(key, partitions, "crc32") for key in keys]
+    placed = [keyed(f"subscription_{n:06d}", partitions) for n in range(load.subscriptions)]
     copy: Written | None = None
     for i, (n, code) in enumerate(_pairs(load, events)):
         append_ms = APPENDED_MS + i // EVENTS_A_MS
@@ -100,9 +97,9 @@ def records(load: Load, events: int, partitions: int) -> Iterator[Written]:
             yield copy._replace(append_ms=append_ms)
             copy = None
             continue
-        home = homes[n]
+        key, home = placed[n]
         partition = (home + 1) % partitions if load.mixed and i % 51 == 7 else home
-        record = Written(partition, keys[n], _value(load, i, n, code), append_ms)
+        record = Written(partition, key, _value(load, i, n, code), append_ms)
         if load.mixed and i % 33 == 0:
             elsewhere = (partition + 1) % partitions if i % 2 else partition
             copy = record._replace(partition=elsewhere)

@@ -13,17 +13,11 @@ import logging
 import pstats
 import sys
 from pathlib import Path
-from typing import Any
 
 import uvloop
 from aiokafka import AIOKafkaProducer
 
-from app.clock import SystemClock
 from app.definitions import commands
-from app.definitions.command import Command
-from app.definitions.log import apply
-from app.definitions.outcome import Applied
-from app.definitions.state import Definitions
 from app.kafka.topics import METER_DEFINITIONS, admin_client, ensure_topics
 from app.local_servers.ports import free_ports
 from app.main import Worker, running_worker
@@ -31,7 +25,7 @@ from app.runtime.agreement import settings_record
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
 from bench.contest.loads import NOW_MS, PERIOD_END_MS, Load
 from bench.contest.task import Task, Watch, told
-from bench.world import METRICS, charge_of, plan_of, subscription_of
+from bench.world import ShiftedClock, definitions_log
 
 USAGE = "usage.jsonl"
 """Lines [subscription, code, units, events]: what a worker answers for its subscriptions."""
@@ -47,21 +41,6 @@ class ContestSettings(Settings):
     def topic(self, name: str) -> str:
         """Return the full name of a topic; the raw topic has no prefix."""
         return name if name == self.raw_topic else super().topic(name)
-
-
-class ShiftedClock(SystemClock):
-    """A clock that runs as ever, but stands elsewhere."""
-
-    def __init__(self, starts_at_ms: int):
-        self._shift_ms = starts_at_ms - super().now_ms()
-
-    def now_ms(self) -> int:
-        """Return its time."""
-        return super().now_ms() + self._shift_ms
-
-    def jump(self, to_ms: int) -> None:
-        """Stand at another time from now on."""
-        self._shift_ms = to_ms - super().now_ms()
 
 
 def settings_of(task: Task) -> ContestSettings:
@@ -84,24 +63,10 @@ def settings_of(task: Task) -> ContestSettings:
 
 def definitions_of(load: Load, settings: Settings) -> list[bytes]:
     """Return the records of a definitions log: settings, metrics, a plan, subscriptions."""
-    known, org = Definitions(), LOCAL_ORGANIZATION_ID
-    log: list[bytes] = []
-
-    def define(command: Command) -> Any:
-        outcome = apply(known, command.encode(), load.since_ms, known.offset)
-        if not isinstance(outcome, Applied):
-            raise TypeError(str(outcome))
-        log.append(command.encode())
-        return outcome.object
-
-    define(commands.set_settings(settings_record(settings)))
-    metrics = [define(commands.create_billable_metric(org, body)) for body in METRICS]
-    define(commands.create_plan(org, plan_of([charge_of(metric.id) for metric in metrics])))
     since = {"billing_time": "calendar", "subscription_at": load.since_text}
-    for i in range(load.subscriptions):
-        body = {**subscription_of(i), **since}
-        log.append(commands.create_subscription(org, body).encode())
-    return log
+    log = definitions_log(load.subscriptions, since)
+    in_force = commands.set_settings(settings_record(settings))
+    return [command.encode() for command in (in_force, *log)]
 
 
 async def prepare(task: Task, load: Load) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -14,6 +14,7 @@ import msgspec
 import psutil
 from msgspec.structs import replace
 
+from bench import markdown
 from bench.contest.arena import Run
 from bench.contest.contestants import CONTESTANTS
 from bench.contest.loads import LOADS
@@ -135,16 +136,17 @@ def table(results: Results) -> str:
         lines += [
             f"**{name.capitalize()}**, {load.date}: {load.words}.",
             "",
-            f"| {' | '.join(COLUMNS)} |",
-            "|---" * len(COLUMNS) + "|",
+            *markdown.table(COLUMNS, _rows(load)),
+            "",
         ]
-        bases = (_cpu_us(load, READING), _cpu_us(load, *STREAMS))
-        for short, series in load.contestants.items():
-            contestant = CONTESTANTS[short]
-            columns = _columns(series, bases)
-            lines.append("| " + " | ".join([contestant.name, contestant.job, *columns]) + " |")
-        lines.append("")
     return "\n".join(lines)
+
+
+def _rows(load: LoadResults) -> Iterator[list[str]]:
+    bases = (_cpu_us(load, READING), _cpu_us(load, *STREAMS))
+    for short, series in load.contestants.items():
+        contestant = CONTESTANTS[short]
+        yield [contestant.name, contestant.job, *_columns(series, bases)]
 
 
 def _cpu_us(load: LoadResults, *shorts: str) -> float | None:
@@ -156,7 +158,7 @@ def _cpu_us(load: LoadResults, *shorts: str) -> float | None:
 def _columns(series: Series, bases: tuple[float | None, ...]) -> list[str]:
     if series.cpu_us is None:
         why = f"wrong: {series.wrong}" if series.wrong else f"skipped: {series.skipped}"
-        return [f"no figure, {why}".replace("|", "\\|"), "", "", "", ""]
+        return [f"no figure, {why}", "", "", "", ""]
     rates = [run.events_per_s for run in series.figures]
     costs = [run.cpu_us for run in series.figures]
     return [

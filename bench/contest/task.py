@@ -6,7 +6,6 @@ Of the standard library alone: Quix Streams and DuckDB run in an environment wit
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -79,25 +78,21 @@ class Watch:
     def begin(self, before: int = 0) -> None:
         """Note the first event; later calls change nothing."""
         if self._first is None:
-            self._first, self._before = (time.time(), cpu_s()), before
+            self._first, self._before = (time.time(), time.process_time()), before
 
     def end(self) -> None:
         """Note that all that was taken is durable; the last call counts."""
         if self._first is not None:
             first_s, before_s = self._first
-            self._result = Result(first_s, time.time(), cpu_s() - before_s, self._before)
+            self._result = Result(
+                first_s, time.time(), time.process_time() - before_s, self._before
+            )
 
     def write(self, task: Task) -> None:
         """Leave the result for whoever started this process."""
         if self._result is None:
             raise SystemExit("No event came.")
         (task.room / RESULT).write_text(json.dumps(self._result._asdict()))
-
-
-def cpu_s() -> float:
-    """Return the CPU seconds that this process has taken."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
 
 
 def pair_of(body: dict[str, Any]) -> tuple[str, str, float]:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 from bench.growth.rows import ROWS, Row
 from bench.growth.spent import Spent
+from bench.markdown import row as row_of
+from bench.markdown import table
 
 HEAD = (
     "operation",
@@ -32,7 +34,7 @@ def line(row: Row, found: Iterable[Spent]) -> str:
         *(f"{each.steps / spent[0].steps:.2f}" for each in spent[1:]),
         _three(each.cpu_us for each in spent),
     ]
-    return f"| {' | '.join(cells)} |"
+    return row_of(cells)
 
 
 def _three(numbers: Iterable[float]) -> str:
@@ -44,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", nargs="*", help="parts of names")
     wanted = parser.parse_args().rows
-    print(f"| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|")
+    print(*table(HEAD, ()), sep="\n")
     for row in ROWS:
         if not wanted or any(part in row.name for part in wanted):
             print(line(row, [row.play(size) for size in row.sizes]), flush=True)
