@@ -159,11 +159,6 @@ def test_each_setting_that_is_a_number_is_refused_as_another_text() -> None:
     assert numbers > 20
 
 
-def test_the_rules_are_those_of_the_kit() -> None:
-    shipped = (ROOT / "deploy" / "prometheus" / "rules.yaml").read_text()
-    assert (CHART / "rules.yaml").read_text() == shipped
-
-
 @with_helm
 def test_helm_finds_nothing_wrong() -> None:
     for shape in SHAPES:
