@@ -80,8 +80,7 @@ class Evidence:
                 )
                 return await self._records.revisions(owned, organization_id, wanted, turn)
 
-            find = engine.raw_lookup.find
-            return await explain(replay, find, organization_id, query, revisions)
+            return await explain(replay, organization_id, query, revisions)
 
     async def trace(
         self, organization_id: str, transaction_id: str, external_subscription_id: str | None
@@ -104,7 +103,7 @@ class Evidence:
                 async with asked():
                     starts = await engine.offsets.log_starts(owned.number)
                 replay = Replay(owned, engine.scan, turn)
-                fates += await trace(replay, engine.raw_lookup.find, name, transaction_id, starts)
+                fates += await trace(replay, name, transaction_id, starts)
         if external_subscription_id is None:
             self._routing.check_same(parts)
         return fates

@@ -30,7 +30,6 @@ from app.queries.listing import First
 from app.queries.replay import Replay, read_again
 from app.queries.revisions import ListRevisions, Revisions, Since
 from app.queries.trace import (
-    FindRaw,
     FoundArrival,
     fate_of,
     filter_values_of,
@@ -38,6 +37,7 @@ from app.queries.trace import (
     judged,
     status_of,
 )
+from app.runtime.raw_lookup import RawLookup
 from app.wire.arrivals import Arrival, MeterKey
 from tables.cells.cell import Span
 from tables.cells.keys import SpanKey
@@ -156,9 +156,9 @@ class _Selection:
         found = yield from pending_steps(state, *of_whom, period, {code})
         return found
 
-    async def fate_of(self, state: Partition, found: FoundArrival, find_raw: FindRaw) -> EventFate:
+    async def fate_of(self, state: Partition, found: FoundArrival, lookup: RawLookup) -> EventFate:
         """Word what became of an event, and that it came too late for the explained figures."""
-        fate = await fate_of(state, found, find_raw)
+        fate = await fate_of(state, found, lookup)
         counted_ms = max(found.arrival.append_time_ms, found.verdict.corrected_ms)
         untils_ms = [self.shown_until_ms.get(one.span.key) for one in found.traced]
         if untils_ms and all(at is not None and counted_ms > at for at in untils_ms):
@@ -175,7 +175,6 @@ class _Selection:
 
 async def explain(
     replay: Replay,
-    find_raw: FindRaw,
     organization_id: str,
     query: ExplainQuery,
     list_revisions: ListRevisions,
@@ -186,8 +185,7 @@ async def explain(
     """
     for attempt in range(_ATTEMPTS):
         last = attempt + 1 == _ATTEMPTS
-        looked_up = (find_raw, list_revisions)
-        found = await _explain_once(replay, looked_up, organization_id, query, last=last)
+        found = await _explain_once(replay, organization_id, query, list_revisions, last=last)
         if found is not _CHANGED:
             break
     return found if isinstance(found, Explanation) else None
@@ -234,9 +232,9 @@ class _Shown:
 
 async def _explain_once(
     replay: Replay,
-    looked_up: tuple[FindRaw, ListRevisions],
     organization_id: str,
     query: ExplainQuery,
+    list_revisions: ListRevisions,
     *,
     last: bool,
 ) -> object:
@@ -249,7 +247,7 @@ async def _explain_once(
         return None
     generations = _generations(state, meter_key)
     revisions = Revisions(state, selection.spans.values(), period)
-    await revisions.read(looked_up[1], query.since_revision)
+    await revisions.read(list_revisions, query.since_revision)
     since = _since(state, meter_key, query, revisions)
     page = First[_LogSpot](query.offset + query.limit)
     counts = Counter[str]()
@@ -283,9 +281,9 @@ async def _explain_once(
     cells = await to_thread(_with_lists, explained, query)
     # The scan kept where they lie; of a page all may be of the greatest size.
     places = await replay.turn.run(page.listed(query.offset))
-    again = _Shown(state, meter_key, query)
+    again, lookup = _Shown(state, meter_key, query), replay.owned.shared.raw_lookup
     listed = [
-        _with_revisions(await selection.fate_of(state, one[0], looked_up[0]), one, revisions)
+        _with_revisions(await selection.fate_of(state, one[0], lookup), one, revisions)
         async for one in _listed_again(replay, again, places, since)
     ]
     return Explanation(

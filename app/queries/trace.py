@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -17,7 +17,7 @@ from app.queries.replay import Replay
 from app.runtime.partition.owned import OwnedPartition
 from app.runtime.raw_lookup import RawLookup
 from app.runtime.scanning.scans import ScanTurn
-from app.wire.arrivals import Arrival, Arrived, SubscriptionKey
+from app.wire.arrivals import Arrival, SubscriptionKey
 from app.wire.identity import event_id, same_body
 from app.wire.instant_records import instant_id
 from app.wire.usage_records import record_id
@@ -31,8 +31,6 @@ from tables.reading.usage import grouped_by
 ASKED_AT_ONCE = 2_048
 """Subscriptions asked for an event in one step, of about half a millisecond."""
 
-FindRaw = Callable[[int, int, int], Awaitable[Arrived | None]]
-
 
 class FoundArrival(NamedTuple):
     """One arrival, before it is worded."""
@@ -45,7 +43,6 @@ class FoundArrival(NamedTuple):
 
 async def trace(
     replay: Replay,
-    find_raw: FindRaw,
     name: SubscriptionKey,
     transaction_id: str,
     starts: tuple[int, int],
@@ -86,7 +83,7 @@ async def trace(
     found.sort(key=lambda one: one.arrival.position)
     fates = []
     for one in found:
-        fates.append(await fate_of(state, one, find_raw))
+        fates.append(await fate_of(state, one, replay.owned.shared.raw_lookup))
         # Each may count for hundreds of charges.
         await replay.turn.pause()
     return fates
@@ -116,7 +113,7 @@ def status_of(found: FoundArrival) -> str:
     return "counted" if counts else "ignored"
 
 
-async def fate_of(state: Partition, found: FoundArrival, find_raw: FindRaw) -> EventFate:
+async def fate_of(state: Partition, found: FoundArrival, lookup: RawLookup) -> EventFate:
     """Word what became of an arrival."""
     arrival, standing = found.arrival, found.verdict
     counted = standing.counted or arrival
@@ -126,7 +123,7 @@ async def fate_of(state: Partition, found: FoundArrival, find_raw: FindRaw) -> E
     winner = standing.winner
     correction = None if winner else state.corrected.shown(arrival.identity, arrival)
     if winner is not None:
-        reason = await _duplicate_kind(arrival, standing, winner, find_raw)
+        reason = await _duplicate_kind(arrival, standing, winner, lookup)
     return EventFate(
         transaction_id=arrival.event.transaction_id,
         external_subscription_id=arrival.event.external_subscription_id,
@@ -163,11 +160,11 @@ def _instants(state: Partition, arrival: Arrival) -> Iterator[EventInstant]:
 
 
 async def _duplicate_kind(
-    arrival: Arrival, standing: TracedArrival, winner: Entry, find_raw: FindRaw
+    arrival: Arrival, standing: TracedArrival, winner: Entry, lookup: RawLookup
 ) -> str:
     if standing.same_bytes:
         return "identical"
-    first = await find_raw(*winner[1:4])
+    first = await lookup.find(*winner[1:4])
     same = isinstance(first, Arrival) and same_body(first.event, arrival.event)
     return "identical" if same else "conflicting"
 
@@ -273,7 +270,7 @@ async def verdicts(
             arrival, append_time_ms=entry.append_time_ms, rekeyed_offset=entry.rekeyed_offset
         )
         one = judged(state, placed, tracer_of)
-        fate: EventFate | None = None if one is None else await fate_of(state, one, lookup.find)
+        fate: EventFate | None = None if one is None else await fate_of(state, one, lookup)
         found.append(None if fate is None else KnownEvent(fate, arrival.event.properties))
         await turn.pause()
     return found

@@ -101,7 +101,7 @@ def test_a_trace_reads_few_rows_of_ever_more_events_of_its_subscription(tmp_path
             async with engine.scans.place("trace", ORG) as turn:
                 replay = Replay(engine.owned[0], engine.scan, turn)
                 told = (ORG, "sub-a"), "own-3-", (0, 0)
-                fates = await trace(replay, engine.raw_lookup.find, *told)
+                fates = await trace(replay, *told)
             assert [fate.transaction_id for fate in fates] == ["own-3-"]
             return {kind: number for (_, kind), number in (counts(player) - before).items()}
 

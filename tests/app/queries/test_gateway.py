@@ -82,6 +82,7 @@ class Worker:
         live = Live(definitions_of(["count"]))
         live.define_all()
         self.live, turns = live, Turns()
+        lookup = SimpleNamespace(find=None, find_many=self._find_raw_many)
         self.engine = SimpleNamespace(
             definitions=live.definitions,
             owned={},
@@ -96,8 +97,8 @@ class Worker:
             url="",
             scan=lambda owned: Scan(self.live, self.meanwhile),
             offsets=SimpleNamespace(log_starts=self._log_starts),
-            raw_lookup=SimpleNamespace(find=None, find_many=self._find_raw_many),
-            shared=SimpleNamespace(turns=turns, tally=Tally()),
+            raw_lookup=lookup,
+            shared=SimpleNamespace(turns=turns, tally=Tally(), raw_lookup=lookup),
             scans=Scans(turns),
         )
         self.meanwhile: Callable[[], None] = lambda: None
@@ -144,7 +145,11 @@ class Worker:
             name = "t" if number == 0 else f"t{number}"
             self.live.deliver([arrived("count", number, at_ms, START_MS, transaction_id=name)])
         self.engine.owned[0] = SimpleNamespace(
-            state=self.live.partition, number=0, verdicts={}, advanced=asyncio.Condition()
+            shared=self.engine.shared,
+            state=self.live.partition,
+            number=0,
+            verdicts={},
+            advanced=asyncio.Condition(),
         )
 
     def gives_it_to(self, other: Worker) -> None:

@@ -48,7 +48,11 @@ class _Replay(Replay):
     """Reads what a story sent, and counts the steps."""
 
     def __init__(self, told: Story) -> None:
-        state: Any = SimpleNamespace(state=told.meter("2024-01-20").partition)
+        async def unread(*_: int) -> None:
+            return None
+
+        shared = SimpleNamespace(raw_lookup=SimpleNamespace(find=unread))
+        state: Any = SimpleNamespace(state=told.meter("2024-01-20").partition, shared=shared)
         turn: Any = _Turn()
         super().__init__(state, lambda _: None, turn)  # type: ignore[arg-type,return-value]
         self.arrivals: Sequence[Arrival] = told.arrivals()
@@ -75,11 +79,7 @@ async def test_an_id_that_was_sent_again_and_again_is_traced_by_small_steps() ->
     for _ in range(EVENTS - 1):
         told.events.append(told.events[0]._replace(offset=len(told.events)))
     replay = _Replay(told)
-
-    async def unread(*_: int) -> None:
-        return None
-
-    fates = await trace(replay, unread, (ORG, SUBSCRIPTION), "t0", (0, 0))
+    fates = await trace(replay, (ORG, SUBSCRIPTION), "t0", (0, 0))
     assert len(fates) == EVENTS
     assert replay.steps >= EVENTS
     assert replay.turn.pauses == EVENTS  # type: ignore[attr-defined]
