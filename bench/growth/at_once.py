@@ -49,7 +49,7 @@ def billed_at_once(events: int) -> Spent:
     of = _World(events)
     # The first cut after a start looks for figures.
     of.bill([of.event(0)])
-    return of.world.spent([partial(of.bill, [of.event(number)]) for number in range(TIMES)])
+    return of.world.spent(of.bill, [[of.event(number)] for number in range(TIMES)])
 
 
 def canceled_at_once(events: int) -> Spent:
@@ -57,7 +57,7 @@ def canceled_at_once(events: int) -> Spent:
     of = _World(events)
     wrong = [of.event(number) for number in range(TIMES)]
     of.bill(wrong)
-    return of.world.spent([partial(_cancel, of, each) for each in wrong])
+    return of.world.spent(partial(_cancel, of), wrong)
 
 
 def _cancel(of: _World, wrong: Arrival) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from app.bounds.turns import drained
 from app.wire.arrivals import Arrival, MeterKey
 from bench.growth.spent import Spent
@@ -25,7 +23,7 @@ def correction(world: World) -> Spent:
         if _repaired(world, wrong[number])[1] != set():
             raise RuntimeError("a correction needs a refold")
 
-    return world.spent([partial(cancel, number) for number in range(TIMES)])
+    return world.spent(cancel)
 
 
 def greatest(events: int) -> Spent:
@@ -42,7 +40,7 @@ def greatest(events: int) -> Spent:
         world.correct(wrong[number], least.event.properties)
         _refolded(world, wrong[number])
 
-    return world.spent([partial(amend, number) for number in range(TIMES)])
+    return world.spent(amend)
 
 
 def greatest_at_an_age(months: int) -> Spent:
@@ -54,7 +52,7 @@ def greatest_at_an_age(months: int) -> Spent:
         world.correct(wrong[number], appended_ms=NOW_MS + DAY_MS)
         _refolded(world, wrong[number])
 
-    return world.spent([partial(cancel, number) for number in range(TIMES)])
+    return world.spent(cancel)
 
 
 def _refolded(world: World, wrong: Arrival) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Literal
 
 from app.api.definitions.definitions_json import (
@@ -34,7 +33,7 @@ def metric_told(children: int) -> Spent:
         metric = world.apply(commands.update_billable_metric(ORG, code, renamed)).object
         metric_json(world.definitions, metric, NOW_MS)
 
-    return world.spent([partial(told, number) for number in range(TIMES)])
+    return world.spent(told)
 
 
 def plan_told(subscriptions: int) -> Spent:
@@ -45,11 +44,11 @@ def plan_told(subscriptions: int) -> Spent:
     if plan is None:
         raise RuntimeError("the plan is gone")
 
-    def told() -> None:
+    def told(_: int) -> None:
         if drained(plan_json(world.definitions, plan, NOW_MS))["customers_count"] != subscriptions:
             raise RuntimeError("customers are missing")
 
-    return world.spent([told] * TIMES)
+    return world.spent(told)
 
 
 def last_page(root: str, subscriptions: int) -> Spent:
@@ -67,7 +66,7 @@ def last_page(root: str, subscriptions: int) -> Spent:
     def subscription(number: int) -> object:
         return subscription_json(definitions, known.numbered(number), NOW_MS)
 
-    def listed() -> None:
+    def listed(_: int) -> None:
         if root == "customers":
             count, told = definitions.customers_count(ORG), customer
             blocks = iter((customers.live.numbers(ORG),))
@@ -79,7 +78,7 @@ def last_page(root: str, subscriptions: int) -> Spent:
         if len(answer[root]) != 10:
             raise RuntimeError("the page is not whole")
 
-    return world.spent([listed] * TIMES)
+    return world.spent(listed)
 
 
 def first_touch_under(kind: Literal["settings", "prices", "history"], times: int) -> Spent:
@@ -105,5 +104,4 @@ def first_touch_under(kind: Literal["settings", "prices", "history"], times: int
                 raise RuntimeError("there is nothing to refold")
     world.definitions.append_time_ms = NOW_MS + DAY_MS
     world.renew()
-    events = [world.event(number) for number in range(TIMES)]
-    return world.spent([partial(world.fold, [each]) for each in events])
+    return world.spent_folding(world.each())

@@ -8,7 +8,7 @@ from app.definitions import commands
 from app.definitions.model import SettingsRecord
 from app.definitions.timeline import NEVER_MS
 from bench.growth.spent import Spent
-from bench.growth.world import DAY_MS, NOW_MS, ORG, RECURRING, TIMES, World, aged, name_of
+from bench.growth.world import DAY_MS, NOW_MS, ORG, RECURRING, TIMES, World, aged, name_of, names
 from bench.world import subscription_of
 from tables.closing.changed import changed_at
 from tables.closing.close import next_cut, settle
@@ -46,7 +46,7 @@ def _long_begun_anew(times: int, code: str = "calls") -> World:
             world.apply(commands.terminate_subscription(ORG, str(told["external_id"])))
             world.apply(commands.create_subscription(ORG, told))
     world.now_ms = world.definitions.append_time_ms = NOW_MS + 60 * DAY_MS
-    world.fold([world.event(number, code, appended_ms=NOW_MS) for number in range(TIMES)])
+    world.fold(world.each(code, appended_ms=NOW_MS))
     world.close_until(NOW_MS, TIMES)
     world.flush()
     for number in range(TIMES):
@@ -62,27 +62,26 @@ def closing_cold_begun_anew(times: int) -> Spent:
         if len(world.close(number)) != 2:
             raise RuntimeError("a month tells of one cell")
 
-    return world.spent([partial(close, number) for number in range(TIMES)])
+    return world.spent(close)
 
 
 def begun_anew_at_rest(times: int) -> Spent:
     """End one that rests and ended and began anew so often, and begin it anew."""
     world = _long_begun_anew(times)
-    return world.spent([partial(world.begin_anew, number) for number in range(TIMES)])
+    return world.spent(world.begin_anew)
 
 
 def next_cut_begun_anew(times: int) -> Spent:
     """Say when the next cut is of one that rests and ended and began anew so often."""
     world = _long_begun_anew(times)
-    return world.spent([partial(next_cut, world.state, name_of(n)) for n in range(TIMES)])
+    return world.spent(partial(next_cut, world.state), names())
 
 
 def usage_begun_anew(code: str, times: int) -> Spent:
     """Ask for current usage of one at hand that ended and began anew so often."""
     world = _long_begun_anew(times, code)
-    world.fold([world.event(number, code, appended_ms=NOW_MS) for number in range(TIMES)])
-    names = map(name_of, range(TIMES))
-    return world.spent([partial(current_usage, world.state, n, NOW_MS + 1) for n in names])
+    world.fold(world.each(code, appended_ms=NOW_MS))
+    return world.spent(partial(current_usage, world.state, at_ms=NOW_MS + 1), names())
 
 
 def late_begun_anew(code: str, times: int) -> Spent:
@@ -90,14 +89,11 @@ def late_begun_anew(code: str, times: int) -> Spent:
     world = _long_begun_anew(times, code)
     came_ms = NOW_MS + 20 * DAY_MS
     world.close_until(came_ms - 1, TIMES)
-    late = [
-        [world.event(n, code, appended_ms=came_ms + turn) for n in range(TIMES)]
-        for turn in range(2)
-    ]
+    first, others = (world.each(code, appended_ms=came_ms + turn) for turn in range(2))
     # The first makes what the others find.
-    world.fold(late[0])
+    world.fold(first)
     world.flush()
-    return world.spent([partial(world.fold, [each]) for each in late[1]])
+    return world.spent_folding(others)
 
 
 def defined_begun_anew(times: int) -> Spent:
@@ -109,7 +105,7 @@ def defined_begun_anew(times: int) -> Spent:
         world.apply(commands.terminate_subscription(ORG, str(told["external_id"])))
         world.apply(commands.create_subscription(ORG, told))
 
-    return world.spent([partial(again, number) for number in range(TIMES)])
+    return world.spent(again)
 
 
 def event_of_a_member(months: int) -> Spent:
@@ -130,9 +126,8 @@ def event_beside_corrections(corrections: int) -> Spent:
 def _folded_again(world: World, at_ms: int, code: str = "calls") -> Spent:
     """Fold an event of each subscription that has taken others of the period."""
     for _ in range(3):
-        world.fold([world.event(number, code, at_ms) for number in range(TIMES)])
-    events = [world.event(number, code, at_ms) for number in range(TIMES)]
-    return world.spent([partial(world.fold, [each]) for each in events])
+        world.fold(world.each(code, at_ms))
+    return world.spent_folding(world.each(code, at_ms))
 
 
 def event_of_deleted_alerts(times: int) -> Spent:
@@ -143,14 +138,13 @@ def event_of_deleted_alerts(times: int) -> Spent:
 def touch_of_deleted_alerts(times: int) -> Spent:
     """Fold the next event of such a subscription, at rest since all was told."""
     world, at_ms = _of_deleted_alerts(times)
-    world.fold([world.event(number, at_ms=at_ms) for number in range(TIMES)])
+    world.fold(world.each(at_ms=at_ms))
     world.definitions.append_time_ms = at_ms + MINUTE_MS
     settle(world.state, at_ms + MINUTE_MS)
     world.flush()
     for number in range(TIMES):
         world.state.packing.pack(name_of(number))
-    events = [world.event(number, at_ms=at_ms + MINUTE_MS) for number in range(TIMES)]
-    return world.spent([partial(world.fold, [each]) for each in events])
+    return world.spent_folding(world.each(at_ms=at_ms + MINUTE_MS))
 
 
 def touch_beside_alerts(alerts: int) -> Spent:
@@ -170,14 +164,13 @@ def touch_beside_alerts(alerts: int) -> Spent:
     ]
     for number in range(TIMES):
         world.apply(commands.create_alerts(ORG, name_of(number)[1], asked))
-    events = [world.event(number) for number in range(TIMES)]
-    return world.spent([partial(world.fold, [each]) for each in events])
+    return world.spent_folding(world.each())
 
 
 def alert_of_one_cut(times: int) -> Spent:
     """Make an alert and delete it, after so many others that no grid cut was between."""
     world = World(TIMES)
-    world.fold([world.event(number) for number in range(TIMES)])
+    world.fold(world.each())
 
     def again(number: int) -> None:
         _alert(world, number, after_ms=1)
@@ -186,7 +179,7 @@ def alert_of_one_cut(times: int) -> Spent:
     for number in range(TIMES):
         for _ in range(times):
             again(number)
-    return world.spent([partial(again, number) for number in range(TIMES)])
+    return world.spent(again)
 
 
 def _of_deleted_alerts(times: int) -> tuple[World, int]:
@@ -207,7 +200,7 @@ def event_while_alerts_stand(cuts: int) -> Spent:
         _alert(world, number)
     for _ in range(cuts):
         at_ms = world.now_ms = world.definitions.append_time_ms + MINUTE_MS
-        world.fold([world.event(number, at_ms=at_ms) for number in range(TIMES)])
+        world.fold(world.each(at_ms=at_ms))
         world.definitions.append_time_ms = at_ms + MINUTE_MS
         world.close_until(at_ms + MINUTE_MS, TIMES)
         world.flush()
@@ -236,27 +229,26 @@ def _alert(
 def closing_begun_anew(times: int) -> Spent:
     """Close a month of a subscription that ended and began anew so often, of one cell."""
     world, at_ms = _begun_anew(times)
-    world.fold([world.event(number, at_ms=at_ms) for number in range(TIMES)])
+    world.fold(world.each(at_ms=at_ms))
     world.definitions.append_time_ms = at_ms + 60 * DAY_MS
     # Of those that ended all is taken.
     world.close_until(at_ms, TIMES)
     world.flush()
-    return world.spent([partial(world.close, number) for number in range(TIMES)])
+    return world.spent(world.close)
 
 
 def revising_begun_anew(times: int) -> Spent:
     """Take the revision cut of a late event of one that ended and began anew so often, long ago."""
     world, at_ms = _begun_anew(times)
     at_ms += 100 * DAY_MS
-    world.fold([world.event(number, at_ms=at_ms) for number in range(TIMES)])
+    world.fold(world.each(at_ms=at_ms))
     world.definitions.append_time_ms = at_ms + 60 * DAY_MS
     came_ms = at_ms + 33 * DAY_MS
     world.close_until(came_ms, TIMES)
     for _ in range(2):
-        world.fold([world.event(n, at_ms=at_ms, appended_ms=came_ms + 1) for n in range(TIMES)])
+        world.fold(world.each(at_ms=at_ms, appended_ms=came_ms + 1))
         world.flush()
-        revisions = [partial(_revise, world, number) for number in range(TIMES)]
-        found = world.spent(revisions)
+        found = world.spent(partial(_revise, world))
         settle(world.state, came_ms + DAY_MS)
         came_ms += DAY_MS
     return found

@@ -16,7 +16,7 @@ from app.queries.trace import first_entry
 from app.queries.usage_lines import UsageLines
 from app.runtime.status import Tally
 from app.wire.arrivals import SubscriptionKey
-from bench.growth.spent import Operation, Spent
+from bench.growth.spent import Spent
 from bench.growth.world import DAY_MS, NOW_MS, ORG, TIMES, World, aged, name_of, names, sliced
 from bench.world import charge_of, plan_of, subscription_of
 from tables.reading.analytics import added_units
@@ -29,7 +29,7 @@ from tests.world.begun import begun
 def usage(code: str, months: int) -> Spent:
     """Ask for current usage."""
     world = aged(months, code)
-    return world.spent([partial(current_usage, world.state, n, NOW_MS + 1) for n in names()])
+    return world.spent(partial(current_usage, world.state, at_ms=NOW_MS + 1), names())
 
 
 def sampled(months: int) -> Spent:
@@ -49,7 +49,7 @@ def sampled(months: int) -> Spent:
             raise RuntimeError(f"verification finds {wrong} of {compared}")
         job.drop()
 
-    return world.spent([partial(verify, name) for name in names()])
+    return world.spent(verify, names())
 
 
 def previewed(months: int) -> Spent:
@@ -66,7 +66,7 @@ def previewed(months: int) -> Spent:
             world.renew()
     now_ms = NOW_MS + DAY_MS
     world.definitions.append_time_ms = now_ms
-    world.fold(world.event(number, at_ms=now_ms) for number in range(TIMES))
+    world.fold(world.each(at_ms=now_ms))
     plan = world.definitions.plan(ORG, "next")
     if plan is None:
         raise LookupError("the plan is gone")
@@ -92,7 +92,7 @@ def previewed(months: int) -> Spent:
             raise RuntimeError(f"{found} would differ")
         job.refold.drop()
 
-    return world.spent([partial(preview, name) for name in names()])
+    return world.spent(preview, names())
 
 
 def published(subscriptions: int) -> Spent:
@@ -103,11 +103,11 @@ def published(subscriptions: int) -> Spent:
     job.feed(list(world.of(job.names)))
     told = job.compare_published()
 
-    def compare() -> None:
+    def compare(_: int) -> None:
         if next(each for each in told if each is not None):
             raise RuntimeError("verification finds what is not wrong")
 
-    return world.spent([compare] * TIMES)
+    return world.spent(compare)
 
 
 def overview(subscriptions: int) -> Spent:
@@ -119,13 +119,13 @@ def overview(subscriptions: int) -> Spent:
     lines = UsageLines(Turns(clock=lambda: 0.0), tally)
     query = OverviewQuery(organization_id=ORG)
 
-    def look() -> tuple[list[UsageView], int]:
+    def look(_: int) -> tuple[list[UsageView], int]:
         return drained(lines.shown({0: world.state}, query, NOW_MS))
 
-    views, _ = look()
+    views, _ = look(0)
     if not views:
         raise RuntimeError("the page shows no usage")
-    return world.spent([look] * TIMES)
+    return world.spent(look)
 
 
 def analytics(subscriptions: int) -> Spent:
@@ -147,7 +147,7 @@ def analytics(subscriptions: int) -> Spent:
         if looked_at != [customer_id]:
             raise RuntimeError(f"{looked_at} are looked at for {customer_id}")
 
-    return world.spent([partial(ask, number) for number in range(TIMES)])
+    return world.spent(ask)
 
 
 def event_by_id(subscriptions: int) -> Spent:
@@ -155,5 +155,4 @@ def event_by_id(subscriptions: int) -> Spent:
     world = World()
     for number in range(subscriptions):
         world.state.event_ranges.of(name_of(number), "calls")
-    find: Operation = lambda: drained(first_entry(world.owned, ORG, "t1"))  # noqa: E731
-    return world.spent([find] * TIMES)
+    return world.spent(lambda _: drained(first_entry(world.owned, ORG, "t1")))

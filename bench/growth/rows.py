@@ -15,7 +15,7 @@ from app.definitions.model import SettingsRecord
 from bench.growth import corrected, past, reads
 from bench.growth.at_once import billed_at_once, canceled_at_once
 from bench.growth.defined import first_touch_under, last_page, metric_told, plan_told
-from bench.growth.spent import Operation, Spent
+from bench.growth.spent import Spent
 from bench.growth.swept import (
     definition_swept,
     definition_swept_at_an_age,
@@ -87,14 +87,13 @@ def event(pairs: int) -> Spent:
         world.fold([world.event(number)])
         world.flush()
 
-    return world.spent([partial(fold, number * 7) for number in range(TIMES)])
+    return world.spent(fold, range(0, 7 * TIMES, 7))
 
 
 def first_touch(months: int) -> Spent:
     """Fold the first event of a subscription of an age."""
     world = World(TIMES, months)
-    events = [world.event(number) for number in range(TIMES)]
-    return world.spent([partial(world.fold, [each]) for each in events])
+    return world.spent_folding(world.each())
 
 
 def first_touch_redefined(months: int) -> Spent:
@@ -103,8 +102,7 @@ def first_touch_redefined(months: int) -> Spent:
     world.now_ms = NOW_MS - 40 * DAY_MS
     world.define(commands.set_settings(SettingsRecord(max_groups=1_000)))
     world.define(commands.update_billable_metric(ORG, "calls", {"rounding_function": "ceil"}))
-    events = [world.event(number) for number in range(TIMES)]
-    return world.spent([partial(world.fold, [each]) for each in events])
+    return world.spent_folding(world.each())
 
 
 def first_touch_packed(code: str, months: int) -> Spent:
@@ -112,26 +110,25 @@ def first_touch_packed(code: str, months: int) -> Spent:
     world = aged(months, code)
     for number in range(TIMES):
         world.state.packing.pack(name_of(number))
-    events = [world.event(number, code) for number in range(TIMES)]
-    return world.spent([partial(world.fold, [each]) for each in events])
+    return world.spent_folding(world.each(code))
 
 
 def late_event(months: int) -> Spent:
     """Fold an event of the month before, which is closed."""
     world = aged(months)
-    world.fold(world.event(n) for n in range(TIMES))
+    world.fold(world.each())
     return _late(world, "calls", NOW_MS - 20 * DAY_MS)
 
 
 def very_late_event(code: str, months: int) -> Spent:
     """Fold an event of the first month of what recurs, for which it is never too late."""
     world = aged(months, code)
-    world.fold(world.event(n, code) for n in range(TIMES))
+    world.fold(world.each(code))
     return _late(world, code, NOW_MS - months * 2_629_800_000)
 
 
 def _late(world: World, code: str, at_ms: int) -> Spent:
-    events = [world.event(n, code, at_ms=at_ms, appended_ms=NOW_MS + 1) for n in range(TIMES)]
+    events = world.each(code, at_ms=at_ms, appended_ms=NOW_MS + 1)
 
     def fold(number: int) -> None:
         world.fold([events[number]])
@@ -139,17 +136,17 @@ def _late(world: World, code: str, at_ms: int) -> Spent:
             raise RuntimeError("a late event calls for a refold")
         world.owned.cuts.reschedule(world.state.cuts.take_late_names())
 
-    return world.spent([partial(fold, number) for number in range(TIMES)])
+    return world.spent(fold)
 
 
 def revision(code: str, months: int) -> Spent:
     """Take the revision cut of a late event of the month before."""
     world = aged(months, code)
-    world.fold(world.event(n, code) for n in range(TIMES))
+    world.fold(world.each(code))
     at_ms, came_ms = NOW_MS - 20 * DAY_MS, NOW_MS + 1
-    world.fold(world.event(n, code, at_ms, appended_ms=came_ms) for n in range(TIMES))
+    world.fold(world.each(code, at_ms, appended_ms=came_ms))
     world.flush()
-    return world.spent([partial(world.close, number) for number in range(TIMES)])
+    return world.spent(world.close)
 
 
 def group_revised(groups: int) -> Spent:
@@ -157,7 +154,7 @@ def group_revised(groups: int) -> Spent:
     world = World(TIMES, 2, groups=True)
     came_ms = NOW_MS - 20 * DAY_MS
     for group in range(groups):
-        world.fold(world.event(n, "gb", came_ms, group=group) for n in range(TIMES))
+        world.fold(world.each("gb", came_ms, group=group))
     world.flush()
     world.close_until(NOW_MS, TIMES)
     world.flush()
@@ -175,13 +172,13 @@ def group_revised(groups: int) -> Spent:
         settle(world.state, cut_ms)
         world.flush()
 
-    return world.spent([partial(revise, number) for number in range(TIMES)])
+    return world.spent(revise)
 
 
 def closing(code: str, months: int) -> Spent:
     """Close a month of a subscription, of one cell."""
     world = aged(months, code)
-    return world.spent([partial(world.close, number) for number in range(TIMES)])
+    return world.spent(world.close)
 
 
 def definition(kind: str, subscriptions: int) -> Spent:
@@ -201,7 +198,7 @@ def definition(kind: str, subscriptions: int) -> Spent:
         }[kind]
         for i in range(TIMES)
     ]
-    return world.spent([partial(world.define, command) for command in made])
+    return world.spent(world.define, made)
 
 
 def subscription_created(subscriptions: int) -> Spent:
@@ -212,7 +209,7 @@ def subscription_created(subscriptions: int) -> Spent:
         world.define(world.subscribing(subscriptions + number))
         world.renew()
 
-    return world.spent([partial(create, number) for number in range(TIMES)])
+    return world.spent(create)
 
 
 def created_and_touched(charges: int) -> Spent:
@@ -226,7 +223,7 @@ def created_and_touched(charges: int) -> Spent:
         world.renew()
         world.fold([world.event(number)])
 
-    return world.spent([partial(create, number) for number in range(TIMES)])
+    return world.spent(create)
 
 
 def created_with_events(events: int) -> Spent:
@@ -242,7 +239,7 @@ def created_with_events(events: int) -> Spent:
         world.renew()
         world.flush()
 
-    return world.spent([partial(create, number) for number in range(TIMES)])
+    return world.spent(create)
 
 
 def subscription_changed(events: int) -> Spent:
@@ -265,7 +262,7 @@ def _refolded(world: World) -> Spent:
         keys = world.state.event_ranges.meter_keys_of(name_of(number))
         world.refold(Refold(world.state, keys, redefined=keys))
 
-    return world.spent([partial(refold, number) for number in range(TIMES)])
+    return world.spent(refold)
 
 
 def correction(events: int, *, at_once: bool = False) -> Spent:
@@ -281,7 +278,7 @@ def smaller_duplicate(code: str, events: int) -> Spent:
         known = world.event(number, code, NOW_MS + number)
         world.fold([known])
         copies.append(replace(known, append_time_ms=known.append_time_ms - 1, raw_partition=1))
-    spent = world.spent([partial(world.fold, [copy]) for copy in copies])
+    spent = world.spent_folding(copies)
     if world.state.stale.displaced_keys:
         raise RuntimeError("an earlier copy calls for a refold")
     return spent
@@ -293,14 +290,9 @@ def flush(pairs: int) -> Spent:
     world.fold(map(world.event, range(pairs)))
     world.flush()
 
-    def one(number: int) -> None:
-        world.flush()
-
-    operations: list[Operation] = []
-    for number in range(TIMES):
-        world.fold([world.event(number)])
-        operations.append(partial(one, number))
-    return world.spent(operations)
+    for one in world.each():
+        world.fold([one])
+    return world.spent(lambda _: world.flush())
 
 
 def next_cuts(subscriptions: int) -> Spent:
@@ -312,7 +304,7 @@ def next_cuts(subscriptions: int) -> Spent:
         world.owned.cuts.reschedule([name_of(number)])
         world.owned.cuts.schedule.next_ms()
 
-    return world.spent([partial(one, number) for number in range(TIMES)])
+    return world.spent(one)
 
 
 def cooling(subscriptions: int) -> Spent:
@@ -329,7 +321,7 @@ def cooling(subscriptions: int) -> Spent:
         drained(rounds.cooling(1 << 30))
 
     look(-1)
-    return world.spent([partial(look, number) for number in range(TIMES)])
+    return world.spent(look)
 
 
 EVENTS = (1_000, 10_000, 100_000)

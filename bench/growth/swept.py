@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 
 from app.definitions import commands
 from app.definitions.command import Command
@@ -52,7 +51,7 @@ def _swept(
         world.define(command)
         renew()
 
-    found = world.spent([partial(change, command) for command in made])
+    found = world.spent(change, made)
     touched = {kind: count / subscriptions for kind, count in found.touched.items()}
     return Spent(found.steps / subscriptions, touched, found.cpu_us / subscriptions)
 
@@ -73,5 +72,5 @@ def history_swept(subscriptions: int) -> Spent:
         if refolds_of(entering_history(world.state)):
             raise RuntimeError("nothing changed")
 
-    found = world.spent([partial(rewrite, number) for number in range(3)])
+    found = world.spent(rewrite, range(3))
     return Spent(found.steps / subscriptions, found.touched, found.cpu_us / subscriptions)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
 from itertools import count, islice
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec.structs import replace
 
@@ -22,7 +23,7 @@ from app.runtime.partition.owned import OwnedPartition
 from app.wire.arrivals import Arrival, CorrectionArrival, SubscriptionKey, runs_of
 from app.wire.events import Correction, Event
 from app.wire.usage_records import PublishedRecord
-from bench.growth.spent import Operation, Spent, spent
+from bench.growth.spent import Spent, spent
 from bench.world import METRICS, charge_of, plan_of, subscription_of
 from tables.changelogged.presence import LogsKept
 from tables.closing.close import close_subscription, next_cut, settle
@@ -157,9 +158,13 @@ class World:
         if not job.swap():
             raise RuntimeError("a refold waits for definitions")
 
-    def spent(self, operations: Iterable[Operation]) -> Spent:
-        """Run operations of one kind; return what one spends."""
-        return spent(operations, self.state.work)
+    def spent(self, act: Callable[[Any], object], things: Iterable[Any] = range(TIMES)) -> Spent:
+        """Do something with each, a subscription by its number; return what one time spends."""
+        return spent([partial(act, each) for each in things], self.state.work)
+
+    def spent_folding(self, events: Iterable[Arrival]) -> Spent:
+        """Fold events one by one; return what one spends."""
+        return self.spent(self.fold, [[each] for each in events])
 
     def of(
         self,
@@ -195,6 +200,20 @@ class World:
         value = b'{"gb":1.25,"cores":%d,"user":"u%d","group":"g%d"}' % properties
         event = Event(ORG, name, transaction_id or f"t{offset}", code, at_ms, ZERO, value, b"")
         return Arrival(event, ORG, appended_ms or max(at_ms, self.now_ms), 0, offset, 0)
+
+    def each(
+        self,
+        code: str = "calls",
+        at_ms: int = NOW_MS,
+        *,
+        appended_ms: int | None = None,
+        group: int = 0,
+    ) -> list[Arrival]:
+        """Make the next event of each subscription that operations are about."""
+        return [
+            self.event(number, code, at_ms, appended_ms=appended_ms, group=group)
+            for number in range(TIMES)
+        ]
 
     def fold(self, arrivals: Iterable[Arrival]) -> None:
         """Fold events as they come."""
@@ -271,7 +290,7 @@ def aged(months: int, code: str = "calls") -> World:
 def _pass_months(world: World, months: int, code: str = "calls") -> None:
     for month in range(months, -1, -1):
         at_ms = NOW_MS - month * 2_629_800_000
-        world.fold(world.event(n, code, at_ms, appended_ms=at_ms + 3) for n in range(TIMES))
+        world.fold(world.each(code, at_ms, appended_ms=at_ms + 3))
         world.close_until(at_ms, TIMES)
         world.flush()
 
