@@ -92,7 +92,7 @@ format: $(STAMP) ## Bring the style in order
 BENCH_OPTIONS = $(foreach name,EVENTS ROUNDS LOADS CONTESTANTS,$(if $($(name)), \
   --$(shell echo $(name) | tr A-Z a-z) '$($(name))')) $(if $(NOTE),--note '$(NOTE)')
 
-bench: $(STAMP) $(KERNEL) ## The contest, written to bench/README.md: EVENTS= ROUNDS= LOADS= CONTESTANTS=; or PART=decode,fold,…
+bench: $(STAMP) $(KERNEL) ## The contest, written to bench/README.md: EVENTS= ROUNDS= LOADS= CONTESTANTS=; or PART=pairs,charges,…
 	@$(BIN)/python -m bench $(PART) $(BENCH_OPTIONS)
 
 attacks: $(STAMP) ## Every attack on a real worker, measured: writes bench/attacks.md

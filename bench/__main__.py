@@ -9,12 +9,13 @@ import subprocess
 import sys
 
 MODULES = (
-    *("contest", "decode", "dedupe", "pairs", "charges", "spellings", "copies", "instants"),
+    *("contest", "dedupe", "pairs", "charges", "spellings", "copies", "instants"),
     *("closing", "latency", "restore", "definitions", "subscriptions", "idle", "rebalance"),
     *("waiting", "growth", "large_refold", "ledger", "transport", "page"),
 )
 OTHERWISE = {
     "start": "index_start",
+    "decode": "pairs",
     "fold": "pairs",
     "refold": "growth",
     "close": "restore",

@@ -22,21 +22,20 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import click
-import msgspec
 import uvloop
 from aiokafka import AIOKafkaProducer
 
 from app.local_servers.ports import free_ports
 from app.main import running_worker
-from app.settings import LOCAL_ORGANIZATION_ID, Settings
+from app.settings import Settings
 from bench.world import (
     METRICS,
     define,
     definitions_log,
+    event_value,
     folded_events,
     keyed,
     local_servers,
-    subscription_of,
 )
 
 LOOKED_EVERY_S = 0.01
@@ -131,46 +130,29 @@ class _Load:
 
     def __init__(self, settings: Settings, sender: AIOKafkaProducer, subscriptions: int):
         self._settings, self._sender = settings, sender
-        self._names = [subscription_of(i)["external_id"] for i in range(subscriptions)]
+        names = (f"subscription_{number:06d}" for number in range(subscriptions))
+        self._homes = [keyed(name, settings.raw_partitions)[1] for name in names]
         self._sent = 0
-        self._of: dict[int, str] = {}
-        for name in self._names:
-            self._of.setdefault(self._home(name), name)
-
-    def _home(self, name: str) -> int:
-        return keyed(name, self._settings.raw_partitions)[1]
 
     async def fill(self, groups: int) -> None:
-        for name in self._names:
+        for number in range(len(self._homes)):
             for metric in METRICS:
                 for group in range(groups):
-                    await self._one(name, str(metric["code"]), group)
+                    await self._one(number, str(metric["code"]), group)
         await self._sender.flush()
 
     async def send(self) -> None:
+        first = [self._homes.index(home) for home in set(self._homes)]
         while True:
-            for name in self._of.values():
-                await self._one(name, "calls", 0)
+            for number in first:
+                await self._one(number, "calls", 0)
             await asyncio.sleep(SENT_EVERY_S)
 
-    async def _one(self, name: str, code: str, group: int = 0) -> None:
+    async def _one(self, number: int, code: str, group: int) -> None:
         self._sent += 1
-        event = {
-            "organization_id": LOCAL_ORGANIZATION_ID,
-            "external_subscription_id": name,
-            "transaction_id": f"transaction-{self._sent}",
-            "timestamp": f"{time.time():.3f}",
-            "code": code,
-            "properties": {
-                "zone": f"z{group}",
-                "gb": "1.5",
-                "cores": 3,
-                "user": f"u{self._sent % 100}",
-            },
-        }
         topic = self._settings.topic(self._settings.raw_topic)
-        value, home = msgspec.json.encode(event), self._home(name)
-        await self._sender.send(topic, value, partition=home)
+        value = event_value(self._sent, number, time.time(), code, zone=f"z{group}")
+        await self._sender.send(topic, value, partition=self._homes[number])
 
 
 class _Process:

@@ -25,13 +25,14 @@ import uvloop
 from aiokafka import AIOKafkaProducer
 
 from app.main import Worker, running_worker
-from app.settings import LOCAL_ORGANIZATION_ID, Settings
+from app.settings import Settings
 from bench.world import (
     METRICS,
     SINCE_JANUARY,
     ShiftedClock,
     define,
     definitions_log,
+    event_value,
     folded_events,
     in_own_process,
     keyed,
@@ -125,27 +126,12 @@ async def _produce(settings: Settings, shape: Shape, clock: ShiftedClock) -> Non
 
 
 def _events(shape: Shape, partitions: int) -> Iterator[tuple[int, bytes, bytes]]:
-    encode = msgspec.json.encode
+    each = shape.events * shape.groups * len(METRICS)
     for i in range(shape.subscriptions):
-        name = f"subscription_{i:06d}"
-        key, home = keyed(name, partitions)
-        for n in range(shape.events * shape.groups * len(METRICS)):
-            group, turn = divmod(n // len(METRICS), shape.events)
-            event = {
-                "organization_id": LOCAL_ORGANIZATION_ID,
-                "external_subscription_id": name,
-                "transaction_id": f"transaction-{i}-{n}",
-                "timestamp": f"{FOLDED_MS // 1000 + i % 86_400}.{n % 1000:03}",
-                "code": METRICS[n % len(METRICS)]["code"],
-                "precise_total_amount_cents": "0.0",
-                "properties": {
-                    "zone": f"zone-{group:03}",
-                    "gb": f"{i % 997}.{n % 97:02}",
-                    "cores": n % 64,
-                    "user": f"u{turn % 1000}",
-                },
-            }
-            yield home, key, encode(event)
+        key, home = keyed(f"subscription_{i:06d}", partitions)
+        for n in range(each):
+            zone = f"zone-{n // len(METRICS) // shape.events:03}"
+            yield home, key, event_value(i * each + n, i, FOLDED_MS / 1000, zone=zone)
 
 
 async def _restart(settings: Settings, shape: Shape) -> None:

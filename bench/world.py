@@ -247,14 +247,14 @@ def event_value(i: int, n: int, now_s: float, code: str | None = None, **propert
 
 
 @contextmanager
-def profiling(wanted: bool, lines: int = 40) -> Iterator[AbstractContextManager[object]]:
+def profiling(wanted: bool) -> Iterator[AbstractContextManager[object]]:
     """Give what notes where the CPU goes inside of each `with`, and print it at the end."""
     if not wanted:
         yield nullcontext()
         return
     profile = cProfile.Profile(time.process_time)
     yield profile
-    pstats.Stats(profile).sort_stats("tottime").print_stats(lines)
+    pstats.Stats(profile).sort_stats("tottime").print_stats(40)
 
 
 def at_shares(found: Iterable[float], *shares: float) -> list[float]:

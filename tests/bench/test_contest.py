@@ -131,4 +131,4 @@ def test_the_page_names_every_part(capsys: pytest.CaptureFixture[str]) -> None:
     page = PAGE.read_text()
     assert [part for part in PARTS if f"`{part}`" not in page] == []
     assert main(["nothing"]) == 2
-    assert "decode, dedupe, pairs" in capsys.readouterr().err
+    assert "contest, dedupe, pairs" in capsys.readouterr().err
