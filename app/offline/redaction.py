@@ -24,6 +24,7 @@ from app.definitions.model import (
 )
 from app.wire.decode import Decoded, Headers, decode_record
 from app.wire.events import LAGO_NAMES, MAX_BYTES, Correction, Event
+from app.wire.properties import read_properties
 from app.wire.refusals import Refusal
 
 ALWAYS_READ: Final = frozenset({"operation_type"})
@@ -38,8 +39,6 @@ _OF_CORRECTIONS: Final = {
     "transaction_id",
     "correction_id",
 }
-
-_decode_properties = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def names_read(payload: object) -> Iterator[str]:
@@ -126,7 +125,7 @@ def _text(element: Decoded, read: frozenset[str]) -> bytes | None:
 
 def _event(event: Event, read: frozenset[str]) -> dict[str, Any]:
     """Return an event as short as it can be: an array must not grow."""
-    properties = _decode_properties(event.properties)
+    properties = read_properties(event.properties)
     at_ms, amount = event.timestamp_ms, event.precise_total_amount_cents
     said: dict[str, Any] = {
         "organization_id": event.organization_id,

@@ -30,9 +30,9 @@ def counting(
 
 
 def chunked(
-    counted: Mapping[int, Sequence[tuple[SubscriptionKey, int]]], most: int
+    counted: Mapping[int, Sequence[tuple[SubscriptionKey, int]]],
 ) -> Iterator[dict[int, list[SubscriptionKey]]]:
-    """Yield names by partition, so many that their meter keys are about `most`; at least one chunk.
+    """Yield names by partition, of about `PAIRS_AT_ONCE` meter keys together; at least one chunk.
 
     Every chunk but the first leaves out the partitions that are done.
     """
@@ -40,7 +40,7 @@ def chunked(
     chunk_pairs = 0
     for number, names in counted.items():
         for name, pairs in names:
-            if chunk_pairs >= most:
+            if chunk_pairs >= PAIRS_AT_ONCE:
                 yield chunk
                 chunk, chunk_pairs = {}, 0
             chunk.setdefault(number, []).append(name)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.what_if import Branch
 from app.meter.evidence import PreviewedCell, PreviewReport
-from app.queries.chunks import PAIRS_AT_ONCE, chunked, counting, some_of
+from app.queries.chunks import chunked, counting, some_of
 from app.queries.replay import Replay
 from app.runtime.partition.owned import OwnedPartition
 from app.runtime.scanning.scans import Scanner, ScanTurn, feeding
@@ -77,7 +77,7 @@ async def preview_organization(
     progress = _PreviewProgress(tuple(sorted(partitions)), of_partitions)
     for part in partitions.values():
         counted = await turn.run(concerned(part, organization_id, branch))
-        for chunk in chunked({part.number: counted}, PAIRS_AT_ONCE):
+        for chunk in chunked({part.number: counted}):
             names = chunk[part.number]
             if not names:
                 continue

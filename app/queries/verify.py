@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from app.meter.evidence import Difference, VerifyReport
-from app.queries.chunks import PAIRS_AT_ONCE, chunked, counting, some_of
+from app.queries.chunks import chunked, counting, some_of
 from app.queries.raw_replay import Jobs, RawReplay
 from app.queries.replay import ReadAgain, Replay
 from app.runtime.partition.owned import OwnedPartition
@@ -90,7 +90,7 @@ async def verify_organization(
         number: await turn.run(counting(part, organization_id))
         for number, part in partitions.items()
     }
-    chunks = list(chunked(counted, PAIRS_AT_ONCE))
+    chunks = list(chunked(counted))
     pairs_total = sum(pairs for names in counted.values() for _, pairs in names)
     progress = _VerifyProgress(tally, repair, tuple(sorted(partitions)), of_partitions, pairs_total)
     for number, chunk in enumerate(chunks):
