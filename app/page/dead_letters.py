@@ -9,7 +9,7 @@ import msgspec
 
 from app.meter.overview import DeadLetter, DeadLetterView
 from app.page.causes import DEAD_LETTERS
-from app.page.figures import NOTHING, address, bounded, time, whole
+from app.page.figures import NOTHING, address, bounded, link_to, time, whole
 from app.page.html import Html, Node, button, el, markup
 from app.page.replays import ANEW
 from app.page.tables import Column, Row, facts, table
@@ -33,7 +33,7 @@ def letters_view(
     `begun`: a replay that stopped, and can go on.
     """
     shown = [letter for letter in letters if code in (None, letter.code)]
-    every = el("a", "Show every code", href=address("dead-letters", organization=organization))
+    every = link_to("Show every code", "dead-letters", organization=organization)
     newest = el("a", "The newest", href=_list_address(code, organization))
     words = "Older ones" if of_topic else "All that the topic keeps, page by page"
     further = el("a", words, href=_list_address(code, organization, older)) if older else None
@@ -80,7 +80,7 @@ def _group(
 ) -> tuple[Node, ...]:
     told = DEAD_LETTERS.get(code)
     return (
-        el("a", code, href=address("dead-letters", code=code, organization=organization)),
+        link_to(code, "dead-letters", code=code, organization=organization),
         whole(len(found)),
         time(min(letter.failed_at_ms for letter in found)),
         time(max(letter.failed_at_ms for letter in found)),
@@ -120,13 +120,12 @@ def _list(letters: Sequence[DeadLetterView], organization: str | None) -> Html:
 
 def _letter(letter: DeadLetterView, organization: str | None) -> Row:
     place = f"{letter.partition}/{letter.offset}"
-    link = address("dead-letters", *place.split("/"), organization=organization)
     mark = el("input", type="checkbox", name="place", value=place, aria_label=f"Mark {place}")
     return Row(
         place,
         (
             mark,
-            el("a", place, href=link),
+            link_to(place, "dead-letters", *place.split("/"), organization=organization),
             bounded(letter.message),
             letter.code,
             time(letter.failed_at_ms),
@@ -175,10 +174,7 @@ def letter_view(letter: DeadLetter, organization: str | None) -> Html:
             hx_swap="innerHTML",
             hx_confirm=f"Replay {place}? {ANEW}",
         ),
-        el(
-            "p",
-            el("a", "All dead letters", href=address("dead-letters", organization=organization)),
-        ),
+        el("p", link_to("All dead letters", "dead-letters", organization=organization)),
     )
 
 

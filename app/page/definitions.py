@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from app.definitions.model import Metric
 from app.meter.changes import DefinitionChange
-from app.page.figures import NOTHING, address, bucket, count, in_words, time, whole
+from app.page.figures import NOTHING, address, bucket, count, in_words, link_to, time, whole
 from app.page.html import Html, Node, el, lazy, markup
 from app.page.not_counted import UncountedLine, since_then
 from app.page.tables import Column, Row, facts, table
@@ -24,12 +24,12 @@ def definitions_view(
     organization: str | None,
 ) -> Html:
     """Return the fragment."""
-    new = address("definitions", "new-metric", organization=organization)
-    plan = address("definitions", "new-plan", organization=organization)
+    metric = link_to("New billable metric", "definitions", "new-metric", organization=organization)
+    plan = link_to("New plan", "definitions", "new-plan", organization=organization)
     undefined = sorted(uncounted.of_code.keys() - {metric["code"] for metric in metrics})
     return markup(
         el("h1", "Metrics and plans"),
-        el("p", el("a", "New billable metric", href=new), " · ", el("a", "New plan", href=plan)),
+        el("p", metric, " · ", plan),
         _undefined(undefined, uncounted, organization),
         _metrics(metrics, uncounted, organization),
         _plans(plans, organization),
@@ -43,11 +43,7 @@ def _undefined(codes: Sequence[str], uncounted: UncountedLine, organization: str
     items = (
         el(
             "li",
-            el(
-                "a",
-                code,
-                href=address("definitions", "new-metric", code=code, organization=organization),
-            ),
+            link_to(code, "definitions", "new-metric", code=code, organization=organization),
             f": {count(uncounted.of_code[code], 'event')} not counted",
             since_then(uncounted.since),
         )
@@ -107,9 +103,7 @@ def _plans(plans: Sequence[Json], organization: str | None) -> Html:
 
 
 def _link(kind: str, one: Json, organization: str | None) -> Html:
-    return el(
-        "a", one["name"], href=address("definitions", kind, one["code"], organization=organization)
-    )
+    return link_to(one["name"], "definitions", kind, one["code"], organization=organization)
 
 
 def changes_part(changes: Sequence[DefinitionChange]) -> Html:
@@ -139,10 +133,12 @@ def metric_used(
         Row(
             f"{charge['plan']} {charge['code']}",
             (
-                el(
-                    "a",
+                link_to(
                     charge["plan"],
-                    href=address("definitions", "plans", charge["plan"], organization=organization),
+                    "definitions",
+                    "plans",
+                    charge["plan"],
+                    organization=organization,
                 ),
                 charge["code"],
                 charge["charge_model"],
@@ -173,11 +169,11 @@ def plan_view(plan: Json, organization: str | None) -> Html:
         Column("Model"),
     )
     rows = (Row(charge["lago_id"], _charge(charge, organization)) for charge in plan["charges"])
-    back = address("definitions", organization=organization)
-    edit = address("definitions", "plans", plan["code"], "edit", organization=organization)
+    back = link_to("All metrics and plans", "definitions", organization=organization)
+    edit = ("definitions", "plans", plan["code"], "edit")
     return markup(
         el("h1", f"Plan {plan['code']}"),
-        el("p", el("a", "All metrics and plans", href=back), " ", el("a", "Change it", href=edit)),
+        el("p", back, " ", link_to("Change it", *edit, organization=organization)),
         facts(
             (
                 ("Name", plan["name"]),
@@ -191,13 +187,14 @@ def plan_view(plan: Json, organization: str | None) -> Html:
 
 def _charge(charge: Json, organization: str | None) -> tuple[Node, ...]:
     code = charge["billable_metric_code"]
-    metric = address("definitions", "metrics", code or "", organization=organization)
     filters = [bucket(each["values"]) for each in charge["filters"]]
     keys = charge["properties"].get("pricing_group_keys") or charge["properties"].get("grouped_by")
     billed = "in advance" if charge["pay_in_advance"] else "in arrears"
     return (
         charge["code"],
-        el("a", code, href=metric) if code else "deleted",
+        link_to(code, "definitions", "metrics", code, organization=organization)
+        if code
+        else "deleted",
         "; ".join(filters) or NOTHING,
         ", ".join(map(str, keys)) if isinstance(keys, list) and keys else NOTHING,
         billed + (", prorated" if charge["prorated"] else ""),

@@ -28,6 +28,7 @@ from app.page.figures import (
     figure,
     group,
     instant,
+    link_to,
     pending,
     time,
     whole,
@@ -230,16 +231,11 @@ def _event(fate: EventFate, timezone: str, organization: str | None) -> Row:
     if cuts:
         late = markup("late: counts from the cut ", time(min(cuts), timezone))
     why = ", ".join(dict.fromkeys(reason for reason in reasons if reason))
-    link = address(
-        "events",
-        fate.transaction_id,
-        subscription=fate.external_subscription_id,
-        organization=organization,
-    )
+    name, event = fate.external_subscription_id, fate.transaction_id
     return Row(
         f"{place.partition}/{place.offset}/{place.index}",
         (
-            el("a", fate.transaction_id, href=link),
+            link_to(event, "events", event, subscription=name, organization=organization),
             markup(figure(value) for value in values[:1]) if values else NOTHING,
             fate.status + (", amended" if fate.amended else ""),
             markup(why, " " if why and late else None, late) if why or late else NOTHING,
@@ -289,10 +285,9 @@ def event_view(trace: Json, event: Json | None, organization: str | None) -> Htm
 def _arrival(number: int, arrival: Json, organization: str | None) -> Html:
     place = arrival["position"]
     name = arrival["external_subscription_id"]
-    view = address("subscriptions", name, organization=organization)
     again = arrival["duplicate_of"]
     pairs: list[tuple[str, Node]] = [
-        ("Subscription", el("a", name, href=view)),
+        ("Subscription", link_to(name, "subscriptions", name, organization=organization)),
         ("Code", arrival["code"]),
         ("Time", instant(arrival["timestamp"])),
         ("Appended", instant(place["append_time"])),

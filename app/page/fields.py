@@ -2,12 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Literal
 
-from app.page.figures import in_words
-from app.page.html import Html, Node, el
+from app.page.figures import address, in_words, link_to
+from app.page.html import Html, Node, el, markup
 
 Errors = Mapping[str, Sequence[str]]
+
+Kind = Literal["metric", "plan"]
+"""What is edited."""
+
+
+def form_view(kind: Kind, title: str, form: Html, organization: str | None, *before: Node) -> Html:
+    """Return the fragment around a form, and the place for what it would change."""
+    return markup(
+        el("h1", title),
+        el("p", link_to("All metrics and plans", "definitions", organization=organization)),
+        *before,
+        el("div", form, id=kind),
+        el("div", id="preview", role="status"),
+    )
+
+
+def edit_form(post: Callable[[str], str], errors: Errors, *fields: Node) -> Html:
+    """Return a form whose change is looked at before it is saved."""
+    return el(
+        "form",
+        error_summary(errors),
+        *fields,
+        el("p", el("button", "Preview the change", type="submit")),
+        hx_post=post("preview"),
+        hx_target="#preview",
+        hx_swap="innerHTML",
+        data_once=True,
+        novalidate=True,
+    )
+
+
+def posting(kind: Kind, organization: str | None, *, is_new: bool) -> partial[str]:
+    """Return what says where the parts of a form are sent to, by their names."""
+    new = "yes" if is_new else None
+    return partial(address, "page", kind, organization=organization, new=new)
 
 
 def error_summary(errors: Errors) -> Node:

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 from app.billing_periods.instants import iso_milliseconds
 from app.billing_periods.timezones import local_datetime
 from app.numbers import parse_text, plain
-from app.page.html import Html, el, markup
+from app.page.html import Html, Node, el, markup
 
 NOTHING: Final = "—"
 """What stands where there is nothing to say."""
@@ -121,6 +121,11 @@ def address(*segments: str, **query: str | None) -> str:
     given = {name: value or "" for name, value in query.items() if value or name.endswith("]")}
     asked = urlencode(given) if given else ""
     return f"{path}?{asked}" if asked else path
+
+
+def link_to(words: Node, *segments: str, **query: str | None) -> Html:
+    """Return a link to an address."""
+    return el("a", words, href=address(*segments, **query))
 
 
 @lru_cache(maxsize=1_024)

@@ -10,12 +10,13 @@ from app.page.fields import (
     Errors,
     check_field,
     choice_field,
-    error_summary,
+    edit_form,
     field_errors,
+    form_view,
+    posting,
     text_field,
 )
-from app.page.figures import address
-from app.page.html import Html, Node, button, el, markup
+from app.page.html import Html, Node, button, el
 
 LOCKED: Final = "A plan uses it: only name, description and filters can change."
 _EXAMPLE: Final = '{"code": "%s", "properties": {"%s": 1}}'
@@ -84,28 +85,18 @@ def metric_view(
 ) -> Html:
     """Return the fragment."""
     title = "New billable metric" if is_new else f"Billable metric {filled.code}"
-    back = address("definitions", organization=organization)
-    return markup(
-        el("h1", title),
-        el("p", el("a", "All metrics and plans", href=back)),
-        used,
-        el("div", form(filled, organization, is_new, locked, {}), id="metric"),
-        el("div", id="preview", role="status"),
-    )
+    fields = form(filled, organization, is_new, locked, {})
+    return form_view("metric", title, fields, organization, used)
 
 
 def form(
     filled: Filled, organization: str | None, is_new: bool, locked: bool, errors: Errors
 ) -> Html:
     """Return the form alone, as it is shown again with errors or one filter more."""
-
-    def post(name: str) -> str:
-        new = "yes" if is_new else None
-        return address("page", "metric", name, organization=organization, new=new)
-
-    return el(
-        "form",
-        error_summary(errors),
+    post = posting("metric", organization, is_new=is_new)
+    return edit_form(
+        post,
+        errors,
         text_field("name", "Name", filled.name, errors),
         text_field("code", "Code", filled.code, errors, locked=locked or not is_new),
         text_field("description", "Description (optional)", filled.description, errors),
@@ -133,12 +124,6 @@ def form(
         ),
         _expression(filled, errors, locked, post),
         _filters(filled, post("filter")),
-        el("p", el("button", "Preview the change", type="submit")),
-        hx_post=post("preview"),
-        hx_target="#preview",
-        hx_swap="innerHTML",
-        data_once=True,
-        novalidate=True,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from app.page.causes import NOT_COUNTED
-from app.page.figures import NOTHING, address, count, instant, whole
+from app.page.figures import NOTHING, count, instant, link_to, whole
 from app.page.html import Html, Node, el, markup
 from app.page.tables import Column, Row, table
 
@@ -37,7 +37,7 @@ def not_counted_view(
     )
     found, since = answer["not_counted"], answer["since"]
     rows = (Row(f"{one['reason']} {one['code']}", _row(one, organization)) for one in found)
-    every = el("a", "Show all", href=address("not-counted", organization=organization))
+    every = link_to("Show all", "not-counted", organization=organization)
     only = " and ".join(each for each in (reason, code) if each)
     most = f"The {len(found)} with most events of {count(total, 'kind')} are shown: "
     more = el("p", most, el("kbd", "meter list not-counted"), " prints all.")
@@ -95,18 +95,17 @@ def _not_before(since: str | None) -> Node:
 
 
 def _row(one: Json, organization: str | None) -> tuple[Node, ...]:
-    told = NOT_COUNTED.get(one["reason"])
-    reason = address("not-counted", reason=one["reason"], organization=organization)
-    code = address("not-counted", code=one["code"], organization=organization)
+    reason, code = one["reason"], one["code"]
+    told = NOT_COUNTED.get(reason)
     samples = [el("li", _sample(each, organization)) for each in one["samples"]]
     define: Node = None
-    if one["reason"] == "unknown_code":
-        new = address("definitions", "new-metric", code=one["code"], organization=organization)
-        define = markup(" ", el("a", "Define it", href=new))
+    if reason == "unknown_code":
+        new = ("definitions", "new-metric")
+        define = markup(" ", link_to("Define it", *new, code=code, organization=organization))
     return (
-        markup(el("a", one["code"], href=code), define),
+        markup(link_to(code, "not-counted", code=code, organization=organization), define),
         whole(one["events_count"]),
-        el("a", one["reason"], href=reason),
+        link_to(reason, "not-counted", reason=reason, organization=organization),
         NOTHING if told is None else told.cause,
         NOTHING if told is None else told.cure,
         instant(one["first_at"]),
@@ -116,6 +115,5 @@ def _row(one: Json, organization: str | None) -> tuple[Node, ...]:
 
 
 def _sample(sample: Json, organization: str | None) -> Html:
-    name = sample["external_subscription_id"]
-    link = address("events", sample["transaction_id"], subscription=name, organization=organization)
-    return el("a", sample["transaction_id"], href=link)
+    name, event = sample["external_subscription_id"], sample["transaction_id"]
+    return link_to(event, "events", event, subscription=name, organization=organization)

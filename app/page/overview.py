@@ -18,6 +18,7 @@ from app.page.figures import (
     duration,
     figure,
     instant,
+    link_to,
     shown,
     whole,
 )
@@ -144,7 +145,7 @@ def _usage(shown: Json, look: Look) -> Html:
     several = any(look.named(line["organization_id"]) for line in lines)
     rows = [_line(line, look, several) for line in sorted_lines(lines, look.sort)]
     if look.search and not rows:
-        back = el("a", "Show all", href=address(organization=look.organization))
+        back = link_to("Show all", organization=look.organization)
         return el(
             "div",
             el("h2", "Subscriptions"),
@@ -153,10 +154,11 @@ def _usage(shown: Json, look: Look) -> Html:
                 f"Nothing matches '{look.search}'. ",
                 back,
                 ". A subscription that no event has reached is not found here: ",
-                el(
-                    "a",
+                link_to(
                     "open it by its id",
-                    href=address("subscriptions", look.search, organization=look.organization),
+                    "subscriptions",
+                    look.search,
+                    organization=look.organization,
                 ),
                 ".",
                 class_="empty",
@@ -307,8 +309,8 @@ def _attention(shown: Json, look: Look) -> Html:
         el("h2", "What needs attention"),
         el(
             "ul",
-            el("li", el("a", refused, href=address("dead-letters", organization=organization))),
-            el("li", el("a", left_out, href=address("not-counted", organization=organization))),
+            el("li", link_to(refused, "dead-letters", organization=organization)),
+            el("li", link_to(left_out, "not-counted", organization=organization)),
         ),
         id="attention",
     )
@@ -403,7 +405,7 @@ def _record(record: Json, look: Look) -> tuple[Node, ...]:
     name = record["external_subscription_id"]
     organization = look.named(record["organization_id"])
     return (
-        el("a", name, href=address("subscriptions", name, organization=organization)),
+        link_to(name, "subscriptions", name, organization=organization),
         figure(record["units"]) if record["units"] is not None else NOTHING,
         record["billable_metric_code"] or NOTHING,
         record["revision"],

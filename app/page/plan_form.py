@@ -15,11 +15,12 @@ from app.page.fields import (
     Errors,
     check_field,
     choice_field,
-    error_summary,
+    edit_form,
     field_errors,
+    form_view,
+    posting,
     text_field,
 )
-from app.page.figures import address
 from app.page.html import Html, button, el, markup
 
 LARGEST: Final = 100
@@ -179,15 +180,10 @@ def plan_form_view(
 ) -> Html:
     """Return the fragment; `metrics`: codes to choose from."""
     title = "New plan" if is_new else f"Change plan {filled.code}"
-    back = address("definitions", organization=organization)
     options = (el("option", value=code) for code in metrics)
-    return markup(
-        el("h1", title),
-        el("p", el("a", "All metrics and plans", href=back)),
-        el("datalist", options, id="metric-codes"),
-        el("div", form(filled, organization, {}, is_new=is_new), id="plan"),
-        el("div", id="preview", role="status"),
-    )
+    codes = el("datalist", options, id="metric-codes")
+    fields = form(filled, organization, {}, is_new=is_new)
+    return form_view("plan", title, fields, organization, codes)
 
 
 def too_large(code: str, charges: int) -> Html:
@@ -201,15 +197,11 @@ def too_large(code: str, charges: int) -> Html:
 
 def form(filled: FilledPlan, organization: str | None, errors: Errors, *, is_new: bool) -> Html:
     """Return the form alone, as it is shown again with errors or one charge more."""
-
-    def post(name: str) -> str:
-        new = "yes" if is_new else None
-        return address("page", "plan", name, organization=organization, new=new)
-
+    post = posting("plan", organization, is_new=is_new)
     add = button("Add a charge", "#plan", hx_post=post("charge"))
-    return el(
-        "form",
-        error_summary(errors),
+    return edit_form(
+        post,
+        errors,
         text_field("name", "Name", filled.name, errors),
         text_field("code", "Code", filled.code, errors, locked=not is_new),
         choice_field("interval", "Interval", INTERVALS, filled.interval),
@@ -219,12 +211,6 @@ def form(filled: FilledPlan, organization: str | None, errors: Errors, *, is_new
         (_charge(number, one) for number, one in enumerate(filled.charges)),
         field_errors("charges", errors),
         el("p", add),
-        el("p", el("button", "Preview the change", type="submit")),
-        hx_post=post("preview"),
-        hx_target="#preview",
-        hx_swap="innerHTML",
-        data_once=True,
-        novalidate=True,
     )
 
 

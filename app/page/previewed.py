@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from app.meter.evidence import PreviewedCell
 from app.numbers import exact_difference, parse_text, plain
-from app.page.figures import NOTHING, address, bucket, count, figure, group, instant, whole
+from app.page.fields import Kind, posting
+from app.page.figures import NOTHING, bucket, count, figure, group, instant, link_to, whole
 from app.page.html import Html, Node, button, el, markup
 from app.page.tables import Column, Row, table
 
-Kind = Literal["metric", "plan"]
 SHOWN_CELLS: Final = 200
 
 
@@ -97,10 +97,7 @@ def _sums(cells: Sequence[PreviewedCell]) -> str:
 
 
 def _buttons(kind: Kind, organization: str | None, is_new: bool, published: int) -> Html:
-    def post(name: str, **more: str | None) -> str:
-        new = "yes" if is_new else None
-        return address("page", kind, name, organization=organization, new=new, **more)
-
+    post = posting(kind, organization, is_new=is_new)
     save = button("Save", "#preview", hx_post=post("save"), hx_include=f"#{kind} form")
     revise = None
     if published:
@@ -119,12 +116,12 @@ def _buttons(kind: Kind, organization: str | None, is_new: bool, published: int)
                 hx_confirm=f"Save, and revise up to {count(published, 'published record')}?",
             ),
         )
-    back = el("a", "Back", href=address("definitions", organization=organization))
+    back = link_to("Back", "definitions", organization=organization)
     return el("div", el("p", save, " ", back), revise, id="save")
 
 
 def saved_part(kind: Kind, code: str, organization: str | None, revised: bool) -> Html:
     """Return that it is saved, and where it is."""
-    link = address("definitions", f"{kind}s", code, organization=organization)
+    link = link_to(code, "definitions", f"{kind}s", code, organization=organization)
     more = " Revisions come at the next cut." if revised else ""
-    return el("p", "Saved: ", el("a", code, href=link), f".{more}", id="saved", class_="good")
+    return el("p", "Saved: ", link, f".{more}", id="saved", class_="good")

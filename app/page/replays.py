@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NamedTuple, get_args
 
-from app.page.figures import NOTHING, address, bounded, count, whole
+from app.page.figures import NOTHING, address, bounded, count, link_to, whole
 from app.page.html import Html, Node, el, markup
 from app.page.tables import Column, Row, table
 
@@ -170,6 +170,4 @@ def _table(
 def _event(transaction_id: str | None, organization: str | None) -> Node:
     if transaction_id is None:
         return NOTHING
-    return el(
-        "a", transaction_id, href=address("events", transaction_id, organization=organization)
-    )
+    return link_to(transaction_id, "events", transaction_id, organization=organization)
