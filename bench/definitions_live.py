@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,14 @@ from tests.attacks.victim import (
 )
 from tests.world.live.api import Api, Json
 from tests.world.live.producer import foreign_producer
+from tests.world.waiting import eventually
 
 ASKED_EVERY_S = 0.02
 QUIET_S = 10.0
 MONTHS = 36
 SAMPLED = 20
-CAUGHT_UP_WITHIN_S = 180.0
+until = partial(eventually, wanted=True, timeout_s=180.0, every_s=0.05)
+"""Waits for an answer."""
 
 
 class Alone(Victim):
@@ -165,13 +168,6 @@ async def counted(api: Api, path: str) -> bool:
     _, answer = await api.call("GET", path)
     charges = answer.get("customer_usage", {}).get("charges_usage", ())
     return any(charge["units"] not in ("0", "0.0") for charge in charges)
-
-
-async def until(ask: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for it."""
-    async with asyncio.timeout(CAUGHT_UP_WITHIN_S):
-        while not await ask():
-            await asyncio.sleep(0.05)
 
 
 async def is_caught_up(api: Api, used: int) -> bool:

@@ -37,6 +37,7 @@ from bench.world import (
     in_own_process,
     keyed,
     local_servers,
+    send_in_batches,
     until_owned,
 )
 
@@ -109,29 +110,21 @@ async def _fold(settings: Settings, shape: Shape) -> None:
 
 
 async def _produce(settings: Settings, shape: Shape, clock: ShiftedClock) -> None:
-    producer = AIOKafkaProducer(linger_ms=20, max_batch_size=1 << 19, **settings.kafka_options())
-    await producer.start()
-    topic, sent = settings.topic(settings.raw_topic), []
-    batches = {p: producer.create_batch() for p in range(settings.raw_partitions)}
-    for home, key, value in _events(shape, settings.raw_partitions):
-        fields = {"key": key, "value": value, "timestamp": clock.now_ms()}
-        if batches[home].append(**fields) is None:
-            sent.append(await producer.send_batch(batches[home], topic, partition=home))
-            batches[home] = producer.create_batch()
-            batches[home].append(**fields)
-    for home, batch in batches.items():
-        sent.append(await producer.send_batch(batch, topic, partition=home))
-    await asyncio.gather(*sent)
-    await producer.stop()
+    topic = settings.topic(settings.raw_topic)
+    async with AIOKafkaProducer(max_batch_size=1 << 19, **settings.kafka_options()) as producer:
+        await send_in_batches(producer, topic, _events(shape, settings.raw_partitions, clock))
 
 
-def _events(shape: Shape, partitions: int) -> Iterator[tuple[int, bytes, bytes]]:
+def _events(
+    shape: Shape, partitions: int, clock: ShiftedClock
+) -> Iterator[tuple[int, bytes, bytes, int]]:
     each = shape.events * shape.groups * len(METRICS)
     for i in range(shape.subscriptions):
         key, home = keyed(f"subscription_{i:06d}", partitions)
         for n in range(each):
             zone = f"zone-{n // len(METRICS) // shape.events:03}"
-            yield home, key, event_value(i * each + n, i, FOLDED_MS / 1000, zone=zone)
+            value = event_value(i * each + n, i, FOLDED_MS / 1000, zone=zone)
+            yield home, key, value, clock.now_ms()
 
 
 async def _restart(settings: Settings, shape: Shape) -> None:

@@ -8,6 +8,7 @@ import multiprocessing
 import pstats
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import (
     AsyncIterator,
     Callable,
@@ -25,6 +26,8 @@ from typing import Any
 
 import msgspec
 import uvloop
+from aiokafka import AIOKafkaProducer
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 from app.clock import SystemClock
 from app.definitions import commands
@@ -244,6 +247,18 @@ def event_value(i: int, n: int, now_s: float, code: str | None = None, **propert
             "source": "bench",
         }
     )
+
+
+async def send_in_batches(
+    producer: AIOKafkaProducer, topic: str, records: Iterable[tuple[int, bytes | None, bytes, int]]
+) -> None:
+    """Send (partition, key, value, time in ms) one full batch after another, in order."""
+    batches = defaultdict[int, BatchBuilder](producer.create_batch)
+    for partition, key, value, at_ms in records:
+        while batches[partition].append(key=key, value=value, timestamp=at_ms) is None:
+            await (await producer.send_batch(batches.pop(partition), topic, partition=partition))
+    for partition, batch in batches.items():
+        await (await producer.send_batch(batch, topic, partition=partition))
 
 
 @contextmanager

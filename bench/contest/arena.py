@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -17,10 +17,11 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from app.local_servers.kafka import LocalKafka
-from bench.contest.loads import Load, records
+from bench.contest.loads import Load, Written, records
 from bench.contest.recount import Recount, recount
 from bench.contest.task import RESULT, Result, Task
 from bench.contest.tools import ROOT
+from bench.world import send_in_batches
 
 PARTITIONS = 4
 JOINED_WITHIN_MS = 4_000
@@ -162,18 +163,16 @@ async def _write(servers: str, load: Load, topic: str, events: int, file: Path) 
     async with AIOKafkaProducer(
         bootstrap_servers=servers, max_batch_size=1 << 19, max_request_size=1 << 20
     ) as producer:
-        batches = {n: producer.create_batch() for n in range(PARTITIONS)}
         ends = [0] * PARTITIONS
+
+        def noted(lines: IO[bytes]) -> Iterator[Written]:
+            for record in records(load, events, PARTITIONS):
+                lines.write(record.value + b"\n")
+                ends[record.partition] += 1
+                yield record
+
         with file.open("wb") as lines:
-            for n, key, value, append_ms in records(load, events, PARTITIONS):
-                lines.write(value + b"\n")
-                ends[n] += 1
-                if batches[n].append(key=key, value=value, timestamp=append_ms) is None:
-                    await (await producer.send_batch(batches[n], topic, partition=n))
-                    batches[n] = producer.create_batch()
-                    batches[n].append(key=key, value=value, timestamp=append_ms)
-        for n, batch in batches.items():
-            await (await producer.send_batch(batch, topic, partition=n))
+            await send_in_batches(producer, topic, noted(lines))
     return ends
 
 

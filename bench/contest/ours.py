@@ -25,7 +25,7 @@ from app.runtime.agreement import settings_record
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
 from bench.contest.loads import NOW_MS, PERIOD_END_MS, Load
 from bench.contest.task import Task, Watch, told
-from bench.world import ShiftedClock, definitions_log
+from bench.world import ShiftedClock, definitions_log, send_in_batches
 
 USAGE = "usage.jsonl"
 """Lines [subscription, code, units, events]: what a worker answers for its subscriptions."""
@@ -76,14 +76,8 @@ async def prepare(task: Task, load: Load) -> None:
         await ensure_topics(settings, admin)
     topic = settings.topic(METER_DEFINITIONS)
     async with AIOKafkaProducer(max_batch_size=1 << 19, **settings.kafka_options()) as producer:
-        batch = producer.create_batch()
-        for value in definitions_of(load, settings):
-            if batch.append(key=None, value=value, timestamp=load.since_ms) is None:
-                await producer.send_batch(batch, topic, partition=0)
-                batch = producer.create_batch()
-                batch.append(key=None, value=value, timestamp=load.since_ms)
-        await producer.send_batch(batch, topic, partition=0)
-        await producer.flush()
+        log = ((0, None, value, load.since_ms) for value in definitions_of(load, settings))
+        await send_in_batches(producer, topic, log)
 
 
 async def main(task: Task) -> None:

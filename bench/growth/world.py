@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.command import Command
-from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied
 from app.definitions.state import Definitions
@@ -24,7 +23,7 @@ from app.wire.arrivals import Arrival, CorrectionArrival, SubscriptionKey, runs_
 from app.wire.events import Correction, Event
 from app.wire.usage_records import PublishedRecord
 from bench.growth.spent import Spent, spent
-from bench.world import METRICS, charge_of, plan_of, subscription_of
+from bench.world import METRICS, apply_definition, charge_of, plan_of, subscription_of
 from tables.changelogged.presence import LogsKept
 from tables.closing.close import close_subscription, next_cut, settle
 from tables.event_index.index import EventIndex
@@ -117,10 +116,7 @@ class World:
     def apply(self, command: Command) -> Applied:
         """Apply a command that has to be accepted."""
         self.now_ms += 1
-        outcome = apply(self.definitions, command.encode(), self.now_ms, self.definitions.offset)
-        if not isinstance(outcome, Applied):
-            raise TypeError(str(outcome))
-        return outcome
+        return apply_definition(self.definitions, command, self.now_ms)
 
     def define(self, command: Command) -> None:
         """Apply a command as a worker does: at once, without looking at whom it concerns."""
