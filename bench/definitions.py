@@ -29,7 +29,7 @@ from app.definitions.state import Definitions
 from app.kafka.log_readers import LogRecord
 from app.runtime.followed import in_steps
 from app.runtime.shelf import Shelf
-from bench.world import plan_of
+from bench.world import Lateness, plan_of
 
 COUNTS = (10_000, 100_000, 1_000_000)
 PLANS = 100
@@ -72,7 +72,7 @@ async def applied(count: int, customers: int, directory: Path) -> None:
     gc.disable()
     resident, began_s = process.memory_info().rss, time.perf_counter()
     worked_s = time.process_time()
-    probe = asyncio.create_task(_longest_stall())
+    lateness = Lateness(0.001)
     for first in range(0, count, AT_ONCE):
         batch = [
             LogRecord(None, value, (), NOW_MS + offset, offset)
@@ -83,8 +83,7 @@ async def applied(count: int, customers: int, directory: Path) -> None:
             in_steps(batch, take),
         )
     took_s, worked_s = time.perf_counter() - began_s, time.process_time() - worked_s
-    probe.cancel()
-    stall_s = await probe
+    stall_s = lateness.end()
     gc.enable()
     grown = process.memory_info().rss - resident
     assert len(known.subscription_versions) == count - PLANS - 1
@@ -94,17 +93,6 @@ async def applied(count: int, customers: int, directory: Path) -> None:
         f"longest stall {stall_s * 1000:.0f} ms, {grown / 2**20:,.0f} MiB, "
         f"{grown / count:,.0f} bytes each"
     )
-
-
-async def _longest_stall() -> float:
-    longest_s = 0.0
-    try:
-        while True:
-            before_s = time.perf_counter()
-            await asyncio.sleep(0.001)
-            longest_s = max(longest_s, time.perf_counter() - before_s - 0.001)
-    except asyncio.CancelledError:
-        return longest_s
 
 
 if __name__ == "__main__":

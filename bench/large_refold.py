@@ -23,30 +23,15 @@ from app.runtime.refolder import Refolder
 from app.runtime.scanning.scan import Scan
 from app.runtime.scanning.scans import ScanTurn, feeding
 from bench.ledger import World
+from bench.world import Lateness
 from tests.app.runtime.alone import settings_of
 
 ROUNDS = 3
-DUE_EVERY_S = 0.01
-
-
-class Lateness:
-    """How late a task of the loop runs that is due every 10 ms."""
-
-    def __init__(self) -> None:
-        self.most_s = 0.0
-
-    async def observe(self) -> None:
-        """Observe until cancelled."""
-        while True:
-            due_s = time.perf_counter() + DUE_EVERY_S
-            await asyncio.sleep(DUE_EVERY_S)
-            self.most_s = max(self.most_s, time.perf_counter() - due_s)
 
 
 async def measured(world: World, refolder: Refolder) -> tuple[float, float, float, float]:
     """Refold once; return seconds of CPU here and in the child, of time, and of lateness."""
-    lateness = Lateness()
-    observing = asyncio.create_task(lateness.observe())
+    lateness = Lateness(0.01)
     partition = world.partition
     turn, homes = ScanTurn(Turns(), Work("refold")), HomePartitions(partition.definitions, 1)
     gc.collect()
@@ -63,10 +48,9 @@ async def measured(world: World, refolder: Refolder) -> tuple[float, float, floa
     if not await turn.run(job.swapping()):
         raise RuntimeError("a refold is not swapped in")
     spent, spent_s = time.process_time() - began, time.perf_counter() - began_s
-    observing.cancel()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     beside = after.ru_utime + after.ru_stime - child.ru_utime - child.ru_stime
-    return spent, beside, spent_s, lateness.most_s
+    return spent, beside, spent_s, lateness.end()
 
 
 async def told(events: int, share: float) -> None:

@@ -187,6 +187,25 @@ class ShiftedClock(SystemClock):
         self._shift_ms = to_ms - super().now_ms()
 
 
+class Lateness:
+    """How late a task of the running loop is at most that is due every so often."""
+
+    def __init__(self, every_s: float):
+        self._most_s = 0.0
+        self._observing = asyncio.create_task(self._observe(every_s))
+
+    async def _observe(self, every_s: float) -> None:
+        while True:
+            due_s = time.perf_counter() + every_s
+            await asyncio.sleep(every_s)
+            self._most_s = max(self._most_s, time.perf_counter() - due_s)
+
+    def end(self) -> float:
+        """Observe no more; the seconds that it was late at most."""
+        self._observing.cancel()
+        return self._most_s
+
+
 async def until_owned(worker: Worker) -> None:
     """Wait until a worker has all partitions."""
     engine = worker.engine
