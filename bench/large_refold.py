@@ -58,7 +58,7 @@ async def told(events: int, share: float) -> None:
     with TemporaryDirectory() as directory:
         world = World(events, 1, Path(directory))
         await world.take()
-        world.checkpoint.raw_next = world.partition.checkpoint.raw_next = events
+        world.checkpoint.raw_next = events
         world.ledger.pack()
         world.ledger.commit()
         await world.ledger.rest()

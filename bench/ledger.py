@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -35,23 +34,14 @@ OF_EACH = 1_000
 DISK_BYTES = 1 << 40
 
 
-@dataclass
-class Checkpoint:
-    """How far the partition is."""
-
-    raw_next: int = 0
-    rekeyed_next: int = 0
-    append_time_ms: int = NOW_MS
-    index_epoch: int = 1
-
-
 class World:
     """A partition that takes events of so many subscriptions, in turns."""
 
     def __init__(self, events: int, subscriptions: int, directory: Path):
         self.subscriptions, self.events = subscriptions, events
         self.partition = Partition(0, definitions(subscriptions), EventIndex())
-        self.checkpoint = Checkpoint()
+        self.checkpoint = self.partition.checkpoint
+        self.checkpoint.append_time_ms = NOW_MS
         room = LedgerRoom(directory, DISK_BYTES)
         self.ledger: Ledger = room.of(0, self.checkpoint, _nothing)
         self.decoding_s = self.taking_s = self.noting_s = self.packing_s = 0.0
