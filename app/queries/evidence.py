@@ -124,7 +124,7 @@ class Evidence:
                     ((organization_id, external_id), transaction_id)
                     for external_id, transaction_id in (identities[index] for index in indexes)
                 ]
-                answers = await verdicts(owned, self._engine.raw_lookup, wanted, turn)
+                answers = await verdicts(owned, wanted, turn)
                 for index, answer in zip(indexes, answers, strict=True):
                     found[index] = answer
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -58,12 +59,10 @@ async def trace(
     offsets: tuple[int | None, int | None] = starts
     if entry is not None:
         offsets = first_offsets(state.event_ranges.entries_of(name))
-    tracers: dict[str, Tracer] = {}
 
+    @cache
     def tracer_of(code: str) -> Tracer:
-        if code not in tracers:
-            tracers[code] = Tracer(state, (*name, code))
-        return tracers[code]
+        return Tracer(state, (*name, code))
 
     found: list[FoundArrival] = []
 
@@ -240,36 +239,32 @@ def _entries(
 
 
 async def verdicts(
-    owned: OwnedPartition,
-    lookup: RawLookup,
-    wanted: Sequence[tuple[SubscriptionKey, str]],
-    turn: ScanTurn,
+    owned: OwnedPartition, wanted: Sequence[tuple[SubscriptionKey, str]], turn: ScanTurn
 ) -> list[KnownEvent | None]:
     """Return what became of the first event of each (subscription, transaction_id).
 
     None: none was folded, or the raw topic has it no longer.
     """
-    state = owned.state
+    state, lookup = owned.state, owned.shared.raw_lookup
     ids = [event_id(*name, transaction_id) for name, transaction_id in wanted]
     entries = state.index.find_many(ids)
     arrivals = await lookup.find_many([entry[1:4] for entry in entries if entry is not None])
-    tracers: dict[tuple[SubscriptionKey, str], Tracer] = {}
     found: list[KnownEvent | None] = []
+
+    @cache
+    def tracer_of(name: SubscriptionKey, code: str) -> Tracer:
+        return Tracer(state, (*name, code))
+
     for (name, _), entry in zip(wanted, entries, strict=True):
         arrival = None if entry is None else arrivals.get(entry[1:4])
         if entry is None or not isinstance(arrival, Arrival):
             found.append(None)
             continue
 
-        def tracer_of(code: str, name: SubscriptionKey = name) -> Tracer:
-            if (name, code) not in tracers:
-                tracers[name, code] = Tracer(state, (*name, code))
-            return tracers[name, code]
-
         placed = replace(
             arrival, append_time_ms=entry.append_time_ms, rekeyed_offset=entry.rekeyed_offset
         )
-        one = judged(state, placed, tracer_of)
+        one = judged(state, placed, partial(tracer_of, name))
         fate: EventFate | None = None if one is None else await fate_of(state, one, lookup)
         found.append(None if fate is None else KnownEvent(fate, arrival.event.properties))
         await turn.pause()
