@@ -62,15 +62,11 @@ async def _write(settings: Settings, number: int, size: int) -> None:
     await producer.stop()
 
 
-def _log_of(settings: Settings, number: int) -> TopicPartition:
-    return TopicPartition(settings.topic(INDEX_CHANGELOG), number)
-
-
 async def _start(settings: Settings, number: int, what: str) -> None:
     work, before = WorkDone(), _peak_mb()
     started, cpu_s = time.perf_counter(), time.process_time()
     index = EventIndex(settings.state_dir / str(number), memory_bytes=64 << 20)
-    await load_index(settings, work, _log_of(settings, number), index)
+    await load_index(settings, work, TopicPartition(settings.topic(INDEX_CHANGELOG), number), index)
     elapsed_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu_s
     click.echo(
         f"{what:14} {index.length:12,} rows   {work.counts['restore', 'index_rows']:12,} read   "

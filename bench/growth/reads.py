@@ -17,7 +17,7 @@ from app.queries.usage_lines import UsageLines
 from app.runtime.status import Tally
 from app.wire.arrivals import SubscriptionKey
 from bench.growth.spent import Spent
-from bench.growth.world import DAY_MS, NOW_MS, ORG, TIMES, World, aged, name_of, names, sliced
+from bench.growth.world import DAY_MS, NOW_MS, ORG, TIMES, World, aged, name_of, names
 from bench.world import charge_of, plan_of, subscription_of
 from tables.reading.analytics import added_units
 from tables.reading.preview import Preview, PreviewScope
@@ -38,10 +38,7 @@ def sampled(months: int) -> Spent:
 
     def verify(name: SubscriptionKey) -> None:
         job = begun(Verification(world.state, [name], recent=True))
-        since_ms = -1 if job.refold.appended_from_ms is None else job.refold.appended_from_ms
-        for part in sliced(world.of([name], since_ms)):
-            world.state.work.add("refold", "ledger_rows", len(part))
-            job.feed(part)
+        world.feed(job.feed, [name], job.refold.appended_from_ms)
         compared = list(filter(None, job.compare()))
         wrong = [each for one in compared for each in one.differences]
         wrong += [each for told in filter(None, job.compare_published()) for each in told]
@@ -83,10 +80,7 @@ def previewed(months: int) -> Spent:
 
     def preview(name: SubscriptionKey) -> None:
         job = begun(Preview(world.state, changed, [name], scope))
-        since_ms = -1 if job.refold.appended_from_ms is None else job.refold.appended_from_ms
-        for part in sliced(world.of([name], since_ms)):
-            world.state.work.add("refold", "ledger_rows", len(part))
-            job.refold.feed(part)
+        world.feed(job.refold.feed, [name], job.refold.appended_from_ms)
         (found,) = filter(None, job.differences())
         if len(found) != 2:
             raise RuntimeError(f"{found} would differ")

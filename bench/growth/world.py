@@ -147,12 +147,21 @@ class World:
     def refold(self, job: Refold) -> None:
         """Feed a refold what a ledger has of those it seeks, and swap."""
         names, codes = job.sought()
-        since_ms = -1 if job.appended_from_ms is None else job.appended_from_ms
-        for part in sliced(self.of(names, since_ms, codes)):
-            self.state.work.add("refold", "ledger_rows", len(part))
-            job.feed(part)
+        self.feed(job.feed, names, job.appended_from_ms, codes)
         if not job.swap():
             raise RuntimeError("a refold waits for definitions")
+
+    def feed(
+        self,
+        feed: Callable[[list[Arrival]], object],
+        names: Iterable[SubscriptionKey],
+        since_ms: int | None,
+        codes: Collection[str] | None = None,
+    ) -> None:
+        """Read what a ledger has of some subscriptions."""
+        for part in sliced(self.of(names, since_ms or -1, codes)):
+            self.state.work.add("refold", "ledger_rows", len(part))
+            feed(part)
 
     def spent(self, act: Callable[[Any], object], things: Iterable[Any] = range(TIMES)) -> Spent:
         """Do something with each, a subscription by its number; return what one time spends."""
