@@ -11,8 +11,7 @@ import msgspec
 from app.billing_periods.instants import iso_milliseconds, iso_seconds
 from app.definitions.model import Alert, Subscription
 from app.numbers import plain
-from app.wire.keys import message_key
-from app.wire.usage_records import PublishedRecord, RecordLabels, Topic, attributes_of
+from app.wire.usage_records import PublishedRecord, Topic, message_of
 
 ALERTS_NAMESPACE = uuid5(NAMESPACE_URL, "meterstream:usage-alerts")
 USAGE_ALERTS: Topic = "usage-alerts"
@@ -69,6 +68,4 @@ def alert_record(
             "customer_external_id": customer_id,
         },
     }
-    key, text = message_key(organization_id, external_id), msgspec.json.encode(value)
-    about = attributes_of(subscription, cut_ms)
-    return PublishedRecord(key, text, identity, RecordLabels(ALERT_TRIGGERED), about, USAGE_ALERTS)
+    return message_of(subscription, value, identity, ALERT_TRIGGERED, cut_ms, USAGE_ALERTS)

@@ -5,18 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from uuid import uuid5
 
-import msgspec
-
 from app.billing_periods.instants import iso_milliseconds
 from app.definitions.model import Subscription
-from app.wire.keys import message_key
-from app.wire.usage_records import (
-    RECORDS_NAMESPACE,
-    PublishedRecord,
-    RecordLabels,
-    Topic,
-    attributes_of,
-)
+from app.wire.usage_records import RECORDS_NAMESPACE, PublishedRecord, Topic, message_of
 
 USAGE_CHANGED: Topic = "usage-changed"
 CHANGED = "usage.changed"
@@ -29,18 +20,15 @@ def changed_record(
     """Return the message of one subscription and one moment."""
     as_of = iso_milliseconds(as_of_ms)
     identity = str(uuid5(RECORDS_NAMESPACE, f"changed:{subscription.id}:{as_of}"))
-    organization_id, external_id = subscription.organization_id, subscription.external_id
     value = {
         "schema_version": SCHEMA_VERSION,
         "id": identity,
         "type": CHANGED,
-        "organization_id": organization_id,
+        "organization_id": subscription.organization_id,
         "external_customer_id": subscription.external_customer_id,
-        "external_subscription_id": external_id,
+        "external_subscription_id": subscription.external_id,
         "lago_subscription_id": subscription.id,
         "codes": sorted(codes),
         "as_of": as_of,
     }
-    key, text = message_key(organization_id, external_id), msgspec.json.encode(value)
-    about = attributes_of(subscription, as_of_ms)
-    return PublishedRecord(key, text, identity, RecordLabels(CHANGED), about, USAGE_CHANGED)
+    return message_of(subscription, value, identity, CHANGED, as_of_ms, USAGE_CHANGED)

@@ -374,6 +374,20 @@ def _time(at_ms: int) -> Header:
     return "ce_time", iso_milliseconds(at_ms).encode()
 
 
+def message_of(
+    subscription: Subscription,
+    value: dict[str, Any],
+    identity: str,
+    kind: str,
+    at_ms: int,
+    topic: Topic,
+) -> PublishedRecord:
+    """Return a message about a subscription that is no record of a period."""
+    key = message_key(subscription.organization_id, subscription.external_id)
+    about = attributes_of(subscription, at_ms)
+    return PublishedRecord(key, _json(value), identity, RecordLabels(kind), about, topic)
+
+
 def published_as(
     envelope: Envelope,
     identity: str,
