@@ -134,16 +134,21 @@ class Load:
         return runs
 
 
-def tell(name: str, load: Load, rounds: int) -> None:
-    """Print what an event of a load costs whose every pair is touched first."""
-    load.take(load.values(load.subscriptions * len(METRICS)))
+def best_of(load: Load, rounds: int, *, profile: bool) -> tuple[float, float, float, float]:
+    """Touch every pair, then play rounds; return µs of a touch, and of decode, fold and pack."""
+    pairs = load.subscriptions * len(METRICS)
+    touched_s = sum(load.take(load.values(pairs)))
+    load.records.clear()
+    load.record_bytes = 0
     pass_over()
-    took = (load.take(load.values(ROUND_EVENTS)) for _ in range(rounds))
+    took = []
+    with profiling(profile) as noting:
+        for _ in range(rounds):
+            values = load.values(ROUND_EVENTS)
+            with noting:
+                took.append(load.take(values))
     decode, fold, pack = (each / ROUND_EVENTS * 1e6 for each in min(took, key=sum))
-    print(
-        f"{name:26} {decode + fold + pack:6.2f} us an event: decode {decode:.2f},"
-        f" fold {fold:.2f}, pack {pack:.2f}"
-    )
+    return touched_s / pairs * 1e6, decode, fold, pack
 
 
 def tell_kinds(description: str | None, loads: Mapping[str, Callable[[], Load]]) -> None:
@@ -154,30 +159,20 @@ def tell_kinds(description: str | None, loads: Mapping[str, Callable[[], Load]])
     told = parser.parse_args()
     Collecting().start()
     for name in told.kinds or loads:
-        tell(name, loads[name](), told.rounds)
+        _, decode, fold, pack = best_of(loads[name](), told.rounds, profile=False)
+        print(
+            f"{name:26} {decode + fold + pack:6.2f} us an event: decode {decode:.2f},"
+            f" fold {fold:.2f}, pack {pack:.2f}"
+        )
 
 
 def measure(pairs: int, rounds: int, *, profile: bool) -> None:
     """Print what an event costs beside so many pairs."""
-    load = Load(pairs)
-    first = load.values(pairs)
-    spent_s = sum(load.take(first))
-    print(f"{pairs:>9,} pairs: first touch {spent_s / pairs * 1e6:.1f} us")
-    del first
-    load.records.clear()
-    load.record_bytes = 0
-    pass_over()
-    rows = []
-    with profiling(profile) as noting:
-        for _ in range(rounds):
-            values = load.values(ROUND_EVENTS)
-            with noting:
-                took = load.take(values)
-            rows.append([each / ROUND_EVENTS * 1e6 for each in took])
-    decode, fold, pack = min(rows, key=sum)
-    events = rounds * ROUND_EVENTS
+    load, events = Load(pairs), rounds * ROUND_EVENTS
+    touch, decode, fold, pack = best_of(load, rounds, profile=profile)
     told = ", ".join(f"{name} {count / events:.2f}" for name, count in load.records.items())
     print(
+        f"{pairs:>9,} pairs: first touch {touch:.1f} us\n"
         f"{'':>9} {decode + fold + pack:6.2f} us an event: decode {decode:.2f}, fold {fold:.2f},"
         f" pack {pack:.2f}\n"
         f"{'':>9} {load.records.total() / events:6.2f} changelog records an event ({told}),"
