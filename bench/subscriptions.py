@@ -17,7 +17,7 @@ import tempfile
 import time
 import tracemalloc
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import count, islice, product
 from pathlib import Path
 
 import msgspec
@@ -90,11 +90,15 @@ def defined(directory: Path) -> Definitions:
     return known
 
 
-def event(name: SubscriptionKey, code: str, offset: int, at_ms: int) -> Arrival:
-    """One event of a subscription, at home where it comes."""
+def events(
+    names: Iterable[SubscriptionKey], shape: Shape, offsets: Iterator[int], at_ms: int
+) -> Iterator[Arrival]:
+    """Yield an event for each cell of subscriptions, at home where it comes."""
     value = b'{"gb":1.25,"cores":3,"user":"u"}'
-    sent = Event(*name, f"t{offset}", code, at_ms, None, value, b"")
-    return Arrival(sent, ORG, at_ms, 0, offset, 0)
+    for name, metric in product(names, METRICS[: shape.cells]):
+        offset, code = next(offsets), str(metric["code"])
+        sent = Event(ORG, name[1], f"t{offset}", code, at_ms, None, value, b"")
+        yield Arrival(sent, ORG, at_ms, 0, offset, 0)
 
 
 def fold(state: Partition, arrivals: Iterable[Arrival]) -> None:
@@ -123,14 +127,9 @@ def write(shape: Shape, directory: Path) -> None:
         state = Partition(home, known, EventIndex(directory / f"index{home}"))
         newest: dict[str, dict[bytes, bytes]] = {}
         names = iter(list(shape.names(home)))
-        offset = 0
+        offsets = count()
         while part := list(islice(names, 20_000)):
-            arrivals = []
-            for name in part:
-                for metric in METRICS[: shape.cells]:
-                    arrivals.append(event(name, str(metric["code"]), offset, NOW_MS))
-                    offset += 1
-            fold(state, arrivals)
+            fold(state, events(part, shape, offsets, NOW_MS))
             for changelog, rows in flush(state):
                 kept = newest.setdefault(changelog, {})
                 for key, value in rows:
@@ -196,15 +195,10 @@ def restored(directory: Path, home: int, known: Definitions) -> Partition:
 def a_day(shape: Shape, state: Partition) -> None:
     """Fold an event more for each cell, a part each ten minutes, and let cool what is idle."""
     names = list(shape.names(state.number))
-    cooling, offset = Cooling(state), 1 << 40
+    cooling, offsets = Cooling(state), count(1 << 40)
     for part in range(PARTS_OF_DAY):
         at_ms = NOW_MS + (part + 1) * DAY_MS // PARTS_OF_DAY
-        arrivals = []
-        for name in names[part::PARTS_OF_DAY]:
-            for metric in METRICS[: shape.cells]:
-                arrivals.append(event(name, str(metric["code"]), offset, at_ms))
-                offset += 1
-        fold(state, arrivals)
+        fold(state, events(names[part::PARTS_OF_DAY], shape, offsets, at_ms))
         state.checkpoint.append_time_ms = at_ms
         # As ticks move it.
         state.definitions.append_time_ms = max(state.definitions.append_time_ms, at_ms)
