@@ -13,7 +13,6 @@ twice, and all the time subscriptions are created whose events are there already
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -35,6 +34,7 @@ from bench.world import (
     definitions_log,
     event_value,
     folded_events,
+    in_own_process,
     keyed,
     local_servers,
     number_of,
@@ -62,19 +62,15 @@ class Load(msgspec.Struct, frozen=True):
     mixed: bool = False
 
 
-@click.group(invoke_without_command=True)
+@click.command()
 @click.option("--rate", default=40_000, show_default=True, help="Events a second.")
 @click.option("--seconds", default=20, show_default=True)
 @click.option("--subscriptions", default=1_000, show_default=True)
 @click.option("--partitions", default=4, show_default=True)
 @click.option("--mixed", is_flag=True, help="Misplaced events, duplicates, late definitions too.")
-@click.pass_context
-def main(
-    ctx: click.Context, rate: int, seconds: int, subscriptions: int, partitions: int, mixed: bool
-) -> None:
+def main(rate: int, seconds: int, subscriptions: int, partitions: int, mixed: bool) -> None:
     """Measure the latency of one worker under load."""
-    if ctx.invoked_subcommand is None:
-        uvloop.run(_main(rate, seconds, subscriptions, partitions, mixed))
+    uvloop.run(_main(rate, seconds, subscriptions, partitions, mixed))
 
 
 async def _main(rate: int, seconds: int, subscriptions: int, partitions: int, mixed: bool) -> None:
@@ -90,12 +86,8 @@ async def _main(rate: int, seconds: int, subscriptions: int, partitions: int, mi
             settings.kafka_options()["bootstrap_servers"],
             mixed,
         )
-        told = msgspec.json.encode(load).decode()
         started, cpu = time.perf_counter(), time.process_time()
-        client = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "bench.latency", "client", told
-        )
-        await client.wait()
+        await asyncio.to_thread(in_own_process, _client, load)
         elapsed, cpu = time.perf_counter() - started, time.process_time() - cpu
         folded = folded_events(worker)
         click.echo(
@@ -104,14 +96,8 @@ async def _main(rate: int, seconds: int, subscriptions: int, partitions: int, mi
         )
 
 
-@main.command(hidden=True)
-@click.argument("load")
-def client(load: str) -> None:
-    """Write and ask."""
-    uvloop.run(_client(msgspec.json.decode(load, type=Load)))
-
-
 async def _client(load: Load) -> None:
+    """Write and ask."""
     producer = AIOKafkaProducer(bootstrap_servers=load.servers, max_batch_size=1 << 20)
     await producer.start()
     numbers = count()
