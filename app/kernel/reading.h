@@ -229,7 +229,7 @@ static int read_amount(Reading *r, const View *v)
 }
 
 /* Return (append time, raw partition, raw offset, array index), or nothing where no order counts. */
-static PyObject *position_of(const Reading *r, PyObject *run, const View *v)
+static PyObject *position_of(const Reading *r, const View *v)
 {
     int64_t place[4];
     if (!r->ordered)
@@ -266,7 +266,7 @@ static int read_properties(Reading *r, PyObject *run, const View *v, Blake *dige
     } else if (taken > 0 && r->kept != APPLIED) {
         taken = join(&r->number, noted, r->kept, r->add) < 0 ? -1 : 1;
     } else if (taken > 0) {
-        PyObject *position = position_of(r, run, v);
+        PyObject *position = position_of(r, v);
         if (position != NULL)
             found = numeric ? Py_BuildValue("(OLO)", noted, v->timestamp_ms, position)
                             : Py_BuildValue("(OOLO)", noted, adds ? Py_True : Py_False,

@@ -19,10 +19,9 @@ from tests.deploy.metrics import OF_THE_SCRAPE, Told, series_of_a_worker, unknow
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "prometheus"
+FILE = Path("deploy", "helm", "meterstream", "rules.yaml")
 RULES: list[dict[str, Any]] = [
-    rule
-    for group in yaml.safe_load((FOLDER / "rules.yaml").read_text())["groups"]
-    for rule in group["rules"]
+    rule for group in yaml.safe_load((ROOT / FILE).read_text())["groups"] for rule in group["rules"]
 ]
 NAMES = [rule["alert"] for rule in RULES]
 OPERATING = (ROOT / "docs" / "operating.md").read_text()
@@ -84,9 +83,9 @@ def test_each_alert_has_its_heading_and_each_heading_an_alert() -> None:
 
 def test_an_alert_leads_where_the_page_says(tmp_path: Path) -> None:
     """The command of the page, on a copy."""
-    copied = tmp_path / "deploy" / "prometheus" / "rules.yaml"
+    copied = tmp_path / FILE
     copied.parent.mkdir(parents=True)
-    shutil.copy(FOLDER / "rules.yaml", copied)
+    shutil.copy(ROOT / FILE, copied)
     (command,) = re.findall(r"^sed .*rules[.]yaml$", OPERATING, re.MULTILINE)
     (place,) = re.findall(r"https://[^#]*", command)
     subprocess.run(shlex.split(command), cwd=tmp_path, check=True)
@@ -124,6 +123,6 @@ def test_promtool_agrees() -> None:
     tool = shutil.which("promtool", path=f"{ROOT / '.meter' / 'tools'}:/usr/bin:/usr/local/bin")
     if tool is None:
         pytest.skip("promtool is not here: it comes with Prometheus")
-    for words in (["check", "rules", "rules.yaml"], ["test", "rules", "rules_test.yaml"]):
+    for words in (["check", "rules", str(ROOT / FILE)], ["test", "rules", "rules_test.yaml"]):
         ran = subprocess.run([tool, *words], cwd=FOLDER, capture_output=True, text=True)
         assert ran.returncode == 0, ran.stdout + ran.stderr

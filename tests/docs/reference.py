@@ -29,7 +29,7 @@ from tests.docs import codes, fields
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "reference"
 RECORDS = ROOT / "docs" / "usage-records.md"
-RULES = ROOT / "deploy" / "prometheus" / "rules.yaml"
+RULES = ROOT / "deploy" / "helm" / "meterstream" / "rules.yaml"
 WRITTEN: Final = "This page is made from the source: `python -m tests.docs.reference` writes it.\n"
 _PROFILES: Final = ("local", "production")
 _EXIT_CODES: Final = """`meter COMMAND --help` prints the same. Exit codes:
