@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
+from app.wire.arrivals import Arrival
 from bench.growth import corrected, past, reads
 from bench.growth.at_once import billed_at_once, canceled_at_once
 from bench.growth.defined import first_touch_under, last_page, metric_told, plan_told
@@ -285,14 +286,16 @@ def smaller_duplicate(code: str, events: int) -> Spent:
 
 
 def flush(pairs: int) -> Spent:
-    """Flush one changed cell."""
+    """Fold an event, and flush the cell that it changed."""
     world = World(pairs)
     world.fold(map(world.event, range(pairs)))
     world.flush()
 
-    for one in world.each():
-        world.fold([one])
-    return world.spent(lambda _: world.flush())
+    def one(event: Arrival) -> None:
+        world.fold([event])
+        world.flush()
+
+    return world.spent(one, world.each())
 
 
 def next_cuts(subscriptions: int) -> Spent:
@@ -360,7 +363,7 @@ ROWS = tuple(
             ),
             Row("event billed at once", "events billed before", BILLED, billed_at_once),
             Row("… taken back", "events billed before", BILLED, canceled_at_once),
-            Row("flush of one cell", "pairs", SUBSCRIPTIONS, flush),
+            Row("event, and flush of its cell", "pairs", SUBSCRIPTIONS, flush),
             # From the second year on its periods are found by arithmetic: 1,000 steps more.
             Row("first touch, new", "months of age", MONTHS, first_touch),
             Row("… beside alerts", "on other metrics", OFTENER, past.touch_beside_alerts),
