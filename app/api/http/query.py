@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
@@ -15,6 +15,8 @@ from app.numbers import natural
 
 _FALSE = frozenset({"false", "f", "0", "off", "no"})
 _TRUE = frozenset({"true", "t", "1", "on", "yes"})
+_DIGITS: Final = 9
+_LARGEST: Final = 10**_DIGITS - 1
 _MEMBER = re.compile(r"(?P<name>[^\[\]]+)\[(?P<key>.*)\]", re.DOTALL)
 
 
@@ -98,11 +100,12 @@ class Query:
         return number
 
     def positive(self, name: str, default: int) -> int:
-        """Return a whole number from 1; anything else is the default."""
+        """Return a whole number from 1 to `_LARGEST`; the default for what is none."""
         word = self.text(name) or ""
-        if word.isascii() and word.isdecimal() and len(word) <= 9:
-            return max(int(word), 1)
-        return default
+        if not (word.isascii() and word.isdecimal()):
+            return default
+        digits = word.lstrip("0")
+        return max(int(digits or "0"), 1) if len(digits) <= _DIGITS else _LARGEST
 
     def mapping(self, names: Sequence[str]) -> dict[str, str]:
         """Read `name[key]=value`, or a JSON object in `name`, of the first of the names present.

@@ -109,6 +109,22 @@ def test_what_is_given_empty_and_is_no_member_counts_as_absent() -> None:
     assert query.to_depth("depth", 2) == "page=1&per_page=1&depth=2"
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2", 2),
+        ("0", 1),
+        ("-3", 7),
+        ("1e3", 7),
+        ("000000000002", 2),
+        ("1000000000", 999_999_999),
+        pytest.param("9" * 5000, 999_999_999, id="more digits than Python reads"),
+    ],
+)
+def test_a_number_of_many_digits_is_large_and_not_absent(text: str, expected: int) -> None:
+    assert Query(f"page={text}").positive("page", 7) == expected
+
+
 def test_lists_are_written_both_ways() -> None:
     raw = "status%5B%5D=active&status[]=pending&status=canceled"
     assert Query(raw).texts("status") == ["active", "pending", "canceled"]
@@ -137,7 +153,7 @@ def test_meta(page: int, per_page: int, total: int, expected: tuple[Any, ...]) -
         ("page=0&per_page=0", (1, 1)),
         ("page=-1&per_page=x", (1, 100)),
         ("page=%C2%B2", (1, 100)),
-        ("page=99999999999999999999", (1, 100)),
+        ("page=99999999999999999999&per_page=99999999999999999999", (999_999_999, 1000)),
     ],
 )
 def test_pages_asked_for(raw: str, expected: tuple[int, int]) -> None:
