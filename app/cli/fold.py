@@ -15,6 +15,7 @@ from app.billing_periods.instants import parse_iso8601_ms
 from app.cli.event_lines import EventsFile, InvalidEventsFile
 from app.cli.output import echo, lines_to
 from app.cli.progress import progress
+from app.cli.remote import told_fields
 from app.definitions.files import InvalidDefinitionsFile, read_definitions
 from app.definitions.outcome import Rejected
 from app.definitions.subscription_requests import LATEST_START_MS
@@ -24,6 +25,8 @@ from app.wire.usage_records import Topic
 
 LEAST_MS: Final = 100_000_000_000
 """3 March 1973: a smaller number is a year, a date without hyphens or seconds by mistake."""
+
+_MOST_TOLD: Final = 10
 
 
 class TimeOption(click.ParamType):
@@ -115,16 +118,21 @@ class _Made:
         self._file = file
         self._topics = topics
         self.refused: Counter[str] = Counter()
+        self.first_refused: dict[str, str] = {}
         self.rejected = 0
+        self.first_rejected: list[tuple[int, Rejected]] = []
 
     def take_from(self, meter: OfflineMeter) -> None:
         """Take what was made since the last call."""
         for record in meter.records:
             if record.topic in self._topics:
                 self._file.write(record.value + b"\n")
-        self.refused.update(str(refusal.code) for refusal in meter.refused)
-        self.rejected += sum(isinstance(outcome, Rejected) for outcome in meter.outcomes)
-        for made in (meter.records, meter.refused, meter.outcomes):
+        for refusal in meter.refused:
+            self.refused[refusal.code] += 1
+            self.first_refused.setdefault(refusal.code, refusal.message)
+        self.rejected += len(meter.rejected)
+        self.first_rejected += meter.rejected[: _MOST_TOLD - len(self.first_rejected)]
+        for made in (meter.records, meter.refused, meter.rejected):
             made.clear()
 
 
@@ -176,8 +184,11 @@ def _usage_lines(meter: OfflineMeter, at_ms: int) -> Iterator[bytes]:
 
 def _tell(meter: OfflineMeter, made: _Made) -> None:
     for code, count in sorted(made.refused.items()):
-        echo(f"{count} events refused: {code}", err=True)
+        echo(f"{count} events refused: {code}, the first: {made.first_refused[code]}", err=True)
     for reason, count in sorted(meter.partition.ignored.items()):
         echo(f"{count} times ignored for a charge: {reason}", err=True)
+    for offset, rejected in made.first_rejected:
+        why = f"{rejected.code}{told_fields(rejected.details)}"
+        echo(f"definition {offset} rejected: {why}", err=True)
     if made.rejected:
         echo(f"{made.rejected} definitions rejected", err=True)

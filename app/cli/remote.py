@@ -198,12 +198,12 @@ def told_of(content: bytes) -> str:
     """Return what an error says, and of which fields; nothing if it is none of a worker."""
     try:
         body = msgspec.json.decode(content)
-        return f"{body.get('code') or body.get('error')}{_told(body.get('error_details'))}"
+        return f"{body.get('code') or body.get('error')}{told_fields(body.get('error_details'))}"
     except (ValueError, AttributeError):
         return ""
 
 
-def _told(details: object) -> str:
+def told_fields(details: object) -> str:
     """Return what is wrong with each field, in brackets; nothing if nothing is said of any."""
     if not isinstance(details, dict) or not details:
         return ""

@@ -77,7 +77,8 @@ class OfflineMeter:
         self.partition.event_ranges.most_undefined = sys.maxsize
         self.records: list[PublishedRecord] = []
         self.refused: list[RefusedArrival | Refusal] = []
-        self.outcomes: list[Applied | Rejected] = []
+        self.rejected: list[tuple[int, Rejected]] = []
+        """Offsets of definitions that changed nothing, and why."""
         self._taken = ArrivalLog() if taken is None else taken
         self._slice: list[Arrival] = []
         self._schedule = Schedule(self.partition, ())
@@ -151,7 +152,8 @@ class OfflineMeter:
         outcome = apply(self.definitions, line.value, append_time_ms, line.offset)
         if outcome is None:
             return
-        self.outcomes.append(outcome)
+        if isinstance(outcome, Rejected):
+            self.rejected.append((line.offset, outcome))
         self._judging = Judging.by(self.definitions)
         if isinstance(outcome, Applied) and outcome.impact is not None:
             self.partition.redefinition.tell(outcome.impact)

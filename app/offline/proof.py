@@ -131,7 +131,7 @@ class _Proof:
                 self._comparison.expect(record)
             meter.records.clear()
             meter.refused.clear()
-            meter.outcomes.clear()
+            meter.rejected.clear()
 
         meter.run_logs(defined, logs, max(self._wanted.cuts_ms.values(), default=-1), take)
         take(0)

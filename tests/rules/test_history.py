@@ -107,7 +107,7 @@ class World:
             for offset, (append_time_ms, value) in enumerate(self.events)
         ]
         meter.run(definitions, events, at_ms)
-        assert not [outcome for outcome in meter.outcomes if not hasattr(outcome, "kind")]
+        assert not meter.rejected
         return meter
 
     def records(self, at_ms: int = AT_MS) -> list[dict[str, Any]]:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from app.definitions import commands
-from app.definitions.outcome import Rejected
 from app.offline.fold import OfflineMeter
 from tests.world.clock import ms
 from tests.world.definitions import ORG, SUBSCRIPTION
@@ -172,7 +171,7 @@ def test_another_value_is_refused() -> None:
 def refused(told: Story) -> list[Any]:
     meter = OfflineMeter()
     meter.run(told.definitions, told.events, ms("2024-02-02"))
-    return [o.details for o in meter.outcomes if isinstance(o, Rejected)]
+    return [rejected.details for _, rejected in meter.rejected]
 
 
 def test_by_the_rules_of_version_1_every_end_is_published() -> None:

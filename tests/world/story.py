@@ -14,7 +14,6 @@ from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.judging import Judging
 from app.definitions.model import SettingsRecord
-from app.definitions.outcome import Rejected
 from app.meter.usage import Regrouping
 from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
 from app.wire.arrivals import Arrival, arrivals_of
@@ -86,8 +85,7 @@ class Story:
         """Everything folded up to then; no definition may have been refused."""
         meter = OfflineMeter()
         meter.run(self.definitions, self.events, ms(at))
-        refused = [outcome for outcome in meter.outcomes if isinstance(outcome, Rejected)]
-        assert not refused
+        assert not meter.rejected
         return meter
 
     def usage(self, at: str, **selection: Any) -> Json:

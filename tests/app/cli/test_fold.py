@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from app.cli import fold
 from app.cli.main import cli
+from app.definitions import commands
 from app.definitions.files import definition_line
 from app.offline.fold import OfflineMeter
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
@@ -174,8 +175,26 @@ def test_events_from_a_pipe(tmp_path: Path) -> None:
 
 def test_refusals_are_counted_on_stderr(tmp_path: Path) -> None:
     result = run(tmp_path, {"_value_base64": b64encode(b"{").decode()}, {"code": "sum"})
-    assert "1 events refused: invalid_json" in result.stderr
-    assert "1 events refused: missing_field" in result.stderr
+    assert "1 events refused: invalid_json, the first: " in result.stderr
+    assert "1 events refused: missing_field, the first: external_subscription_id" in result.stderr
+
+
+def test_rejected_definitions_are_told_apart(tmp_path: Path) -> None:
+    definitions, events = tmp_path / "definitions", tmp_path / "events"
+    definitions.write_bytes(
+        definition_line(commands.create_plan(ORG, {"code": "p"}), 1, 7)
+        + b"".join(
+            definition_line(commands.delete_plan(ORG, "nobody"), 1, 8 + number)
+            for number in range(11)
+        )
+    )
+    events.touch()
+    result = CliRunner().invoke(cli, ["fold", str(definitions), str(events), "--at", FEBRUARY])
+    told = result.stderr.splitlines()
+    assert told[0].startswith("definition 7 rejected: validation_errors (")
+    assert "; name: value_is_mandatory; " in told[0]
+    assert told[1] == "definition 8 rejected: plan_not_found"
+    assert told[9:] == ["definition 16 rejected: plan_not_found", "12 definitions rejected"]
 
 
 @pytest.mark.parametrize(
