@@ -15,7 +15,7 @@ from app.billing_periods.instants import parse_iso8601_ms
 from app.cli.event_lines import EventsFile, InvalidEventsFile
 from app.cli.output import echo, lines_to
 from app.cli.progress import progress
-from app.cli.remote import told_fields
+from app.cli.remote import told_error
 from app.definitions.files import InvalidDefinitionsFile, read_definitions
 from app.definitions.outcome import Rejected
 from app.definitions.subscription_requests import LATEST_START_MS
@@ -188,7 +188,7 @@ def _tell(meter: OfflineMeter, made: _Made) -> None:
     for reason, count in sorted(meter.partition.ignored.items()):
         echo(f"{count} times ignored for a charge: {reason}", err=True)
     for offset, rejected in made.first_rejected:
-        why = f"{rejected.code}{told_fields(rejected.details)}"
+        why = told_error(rejected.code, rejected.details)
         echo(f"definition {offset} rejected: {why}", err=True)
     if made.rejected:
         echo(f"{made.rejected} definitions rejected", err=True)

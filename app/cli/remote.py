@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from email.message import Message
 from email.utils import parsedate_to_datetime
@@ -198,20 +198,25 @@ def told_of(content: bytes) -> str:
     """Return what an error says, and of which fields; nothing if it is none of a worker."""
     try:
         body = msgspec.json.decode(content)
-        return f"{body.get('code') or body.get('error')}{told_fields(body.get('error_details'))}"
+        return told_error(str(body.get("code") or body.get("error")), body.get("error_details"))
     except (ValueError, AttributeError):
         return ""
 
 
+def told_error(code: str, details: object) -> str:
+    """Return a code and, in brackets, what is wrong with which field, if that is said."""
+    fields = told_fields(details)
+    return f"{code} ({fields})" if fields else code
+
+
 def told_fields(details: object) -> str:
-    """Return what is wrong with each field, in brackets; nothing if nothing is said of any."""
-    if not isinstance(details, dict) or not details:
+    """Return what is wrong with each field; nothing if nothing is said of any."""
+    if not isinstance(details, Mapping):
         return ""
-    fields = (
+    return "; ".join(
         f"{name}: {', '.join(map(str, found)) if isinstance(found, list) else found}"
         for name, found in details.items()
     )
-    return f" ({'; '.join(fields)})"
 
 
 def nobody_answers(url: str, reason: object) -> str:

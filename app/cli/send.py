@@ -7,8 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import chain
-from typing import IO, Any, Final
+from typing import IO, Final
 
 import click
 import msgspec
@@ -27,7 +26,7 @@ from app.cli.outcomes import (
     verdicts,
 )
 from app.cli.output import echo, print_json
-from app.cli.remote import Json, Remote, RequestRefused, remote, remote_options
+from app.cli.remote import Json, Remote, RequestRefused, remote, remote_options, told_fields
 from app.cli.words import TEXT, WAIT_S
 
 _AGAIN_S: Final = 0.3
@@ -149,7 +148,7 @@ def _sent(
             again.append((number, row))
             duplicates |= {number} if problem is not None else set()
         else:
-            found[number] = _refused(number, row, problem)
+            found[number] = refusal_of(number, row, problem)
     for outcome in _judged(worker, again, wait_s):
         if outcome.line in duplicates and outcome.outcome == COUNTED:
             outcome = outcome._replace(outcome="duplicate", reason="")
@@ -157,9 +156,9 @@ def _sent(
     return [found[number] for number, _ in batch]
 
 
-def _refused(number: int, row: Row, problem: Any) -> SentOutcome:
-    reasons = problem if isinstance(problem, dict) else {"": [str(problem)]}
-    reason = ", ".join(sorted(set(chain.from_iterable(reasons.values()))))
+def refusal_of(number: int, row: Row, problem: object) -> SentOutcome:
+    """Return the outcome of a refused row. `problem`: codes by field, or a text."""
+    reason = told_fields(problem) if isinstance(problem, dict) else str(problem)
     subscription, transaction_id = named(number, row)
     code = str(row.get("code") or "")
     return SentOutcome(number, subscription, transaction_id, code, "", "refused", reason, "")

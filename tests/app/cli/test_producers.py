@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from app.cli.outcomes import outcome_of
+from app.cli.send import refusal_of
 from tests.app.cli.conftest import Meter
 from tests.world.live.api import Api
 
@@ -26,6 +27,21 @@ def event(transaction_id: str, **more: Any) -> dict[str, Any]:
 def written(path: Path, events: list[dict[str, Any]]) -> str:
     path.write_bytes(b"".join(msgspec.json.encode(one) + b"\n" for one in events))
     return str(path)
+
+
+@pytest.mark.parametrize(
+    ("problem", "reason"),
+    [
+        ({"timestamp": ["invalid_format"]}, "timestamp: invalid_format"),
+        (
+            {"code": ["value_is_mandatory"], "transaction_id": ["value_is_too_long"]},
+            "code: value_is_mandatory; transaction_id: value_is_too_long",
+        ),
+        ("expression_evaluation_failed: Division by zero",) * 2,
+    ],
+)
+def test_a_refusal_names_its_field(problem: object, reason: str) -> None:
+    assert refusal_of(3, event("a"), problem).reason == reason
 
 
 @pytest.mark.servers
@@ -46,7 +62,7 @@ async def test_a_producer_finds_its_mistakes(api: Api, meter: Meter, tmp_path: P
     for part in (
         "1 duplicate",
         "2 not counted (missing_property 1, unknown_code 1)",
-        "1 refused (value_is_out_of_range 1)",
+        "1 refused (timestamp: value_is_out_of_range 1)",
         "1 differs (properties.gb 1)",
     ):
         assert part in first.stdout, first.stdout
