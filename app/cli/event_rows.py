@@ -74,7 +74,7 @@ def _of_json_lines(file: IO[bytes], columns: Mapping[str, str]) -> Iterator[tupl
         try:
             found = decode(line)
         except (ValueError, RecursionError) as error:
-            raise WrongUsage(f"line {number}: {error}") from error
+            raise WrongUsage(f"line {number} is no JSON: {error}") from error
         if not isinstance(found, dict):
             raise WrongUsage(f"line {number} is no JSON object")
         if "specversion" in found:

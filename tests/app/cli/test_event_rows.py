@@ -87,9 +87,9 @@ def test_parquet_by_columns() -> None:
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        (b'{"transaction_id":"\xff"}', "line 1"),
-        pytest.param(b'{"a":' * 100_000, "line 1", id="deep"),
-        (b"{]", "line 1"),
+        (b'{"transaction_id":"\xff"}', "line 1 is no JSON: "),
+        pytest.param(b'{"a":' * 100_000, "line 1 is no JSON: ", id="deep"),
+        (b"{]", "line 1 is no JSON: "),
         (b"[]", "line 1 is no JSON object"),
         (b'{"transaction_id":"a"}', "--map"),
     ],
