@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Any
 
 from tests.world import bodies
-from tests.world.live.api import Api, Json
+from tests.world.live.api import Json
 
 
 def requests(
@@ -22,12 +21,6 @@ def requests(
     charge = bodies.charge(code, properties=properties)
     yield "/plans", {"plan": bodies.plan(code, [charge])}
     yield subscription(code, customer, external_id)
-
-
-async def define_metric(api: Api, code: str, **more: Any) -> None:
-    """Make a metric that counts events, unless told otherwise."""
-    metric = {**bodies.metric(code, "count_agg"), **more}
-    await api.post("/billable_metrics", {"billable_metric": metric})
 
 
 def subscription(plan_code: str, customer: str, external_id: str, **more: str) -> tuple[str, Json]:

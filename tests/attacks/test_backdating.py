@@ -10,9 +10,7 @@ from aiokafka import AIOKafkaProducer
 from app.definitions import commands
 from app.definitions.command import Command
 from app.kafka.topics import METER_DEFINITIONS
-from tests.attacks.billing import define_metric
 from tests.attacks.victim import ATTACKER, MEBIBYTE, SLACK, Victim
-from tests.world import bodies
 from tests.world.live.api import Json
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
@@ -62,12 +60,11 @@ async def subscriptions(victim: Victim) -> None:
 
 
 async def test_definitions_that_concern_ten_thousand_hold_up_nobody(victim: Victim) -> None:
-    await define_metric(victim.attacker, "calls")
+    await victim.attacker.make_metric("calls", "count_agg")
     charge = {"billable_metric_code": "calls", "charge_model": "standard"}
-    plan = bodies.plan("many", [charge])
-    made = await victim.attacker.post("/plans", {"plan": plan})
+    made = await victim.attacker.make_plan("many", [charge])
     await subscriptions(victim)
-    (known,) = made["plan"]["charges"]
+    (known,) = made["charges"]
     grouped = {
         **charge,
         "id": known["lago_id"],

@@ -10,7 +10,6 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.bounds import limits
 from app.kafka.topics import METER_DEFINITIONS
-from tests.attacks.billing import define_metric
 from tests.attacks.victim import MEBIBYTE, Victim
 from tests.world import bodies
 from tests.world.live.api import Json
@@ -48,7 +47,7 @@ async def definitions_end(victim: Victim) -> int:
 
 
 async def test_texts_of_880_kb_are_refused(victim: Victim) -> None:
-    await define_metric(victim.attacker, "long")
+    await victim.attacker.make_metric("long", "count_agg")
     before = await definitions_end(victim)
     async with victim.attacked(growth_bytes=64 * MEBIBYTE):
         for _ in range(20):
@@ -59,7 +58,7 @@ async def test_texts_of_880_kb_are_refused(victim: Victim) -> None:
 
 
 async def test_texts_that_change_again_and_again_are_kept_once(victim: Victim) -> None:
-    await define_metric(victim.attacker, "texts")
+    await victim.attacker.make_metric("texts", "count_agg")
     most = limits.DESCRIPTION_CHARACTERS
     async with victim.attacked(growth_bytes=64 * MEBIBYTE):
         for number in range(40):
@@ -78,7 +77,7 @@ async def test_a_plan_of_8_000_charge_filters_is_refused_and_one_of_2_000_is_qui
     victim: Victim,
 ) -> None:
     zones = [{"key": "region", "values": REGIONS}, {"key": "zone", "values": REGIONS}]
-    await define_metric(victim.attacker, "placed", filters=zones)
+    await victim.attacker.make_metric("placed", "count_agg", filters=zones)
     plan = bodies.plan("many", interval="weekly")
     async with victim.attacked():
         made = charges("placed", 8_000)
@@ -96,9 +95,9 @@ async def test_a_plan_of_8_000_charge_filters_is_refused_and_one_of_2_000_is_qui
 
 
 async def test_a_subscription_that_began_in_1970_is_refused(victim: Victim) -> None:
-    await define_metric(victim.attacker, "old")
+    await victim.attacker.make_metric("old", "count_agg")
     many = [{"billable_metric_code": "old", "charge_model": "package"}] * 200
-    await victim.attacker.post("/plans", {"plan": bodies.plan("old", many, interval="weekly")})
+    await victim.attacker.make_plan("old", many, interval="weekly")
     subscription = {
         "external_customer_id": "old",
         "external_id": "old",
@@ -119,7 +118,7 @@ async def test_a_code_that_no_terminal_shows_is_refused(victim: Victim) -> None:
 
 
 async def test_more_changes_than_a_minute_has_are_refused(victim: Victim) -> None:
-    await define_metric(victim.attacker, "often")
+    await victim.attacker.make_metric("often", "count_agg")
     statuses: set[int] = set()
 
     async def rename(name: str) -> None:

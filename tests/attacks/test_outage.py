@@ -14,7 +14,6 @@ from aiokafka import AIOKafkaProducer
 
 from app.bounds.limits import OPEN_TRANSACTION_S
 from app.local_servers.kafka import LocalKafka
-from tests.attacks.billing import define_metric
 from tests.attacks.victim import Victim, restores
 from tests.world.live.api import text_of
 from tests.world.live.paused import pause, resume
@@ -72,7 +71,7 @@ async def test_a_frozen_broker_ends_nothing(victim: Victim, local_kafka: LocalKa
     assert restores(await victim.metrics()) == restores(before)
     assert "Kafka lost: no answer from 1 of 1 brokers for 5 s" in victim.worker.said()
     # The victim of the next file begins with a broker that is back.
-    await define_metric(victim.attacker, "after")
+    await victim.attacker.make_metric("after", "count_agg")
 
 
 def folded(metrics: dict[str, float]) -> float:

@@ -8,7 +8,6 @@ import pytest
 
 from app.bounds.limits import SCANS_AT_ONCE, SCANS_WAITING_OF_ORGANIZATION
 from tests.attacks.victim import Victim
-from tests.world import bodies
 from tests.world.waiting import eventually
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
@@ -85,15 +84,8 @@ async def test_an_event_is_looked_for_in_turns(read: Victim) -> None:
 
 async def test_of_thousands_of_periods_only_the_page_is_computed(read: Victim) -> None:
     charge = {"billable_metric_code": METRIC, "charge_model": "package"}
-    plan = bodies.plan("long", [charge] * LONG_CHARGES, interval="weekly")
-    await read.attacker.post("/plans", {"plan": plan})
-    subscription = {
-        "external_customer_id": "long",
-        "external_id": "long",
-        "plan_code": "long",
-        "subscription_at": "1970-01-01",
-    }
-    await read.attacker.post("/subscriptions", {"subscription": subscription})
+    await read.attacker.make_plan("long", [charge] * LONG_CHARGES, interval="weekly")
+    await read.attacker.subscribe("long", "long", "long", subscription_at="1970-01-01")
     path = "/customers/long/past_usage?external_subscription_id=long&per_page=1"
     async with read.attacked():
         for page in (1, 1_000, 2_900):

@@ -250,20 +250,11 @@ async def test_analytics_has_a_row_for_each_day_week_and_month(
 
 async def used(api: Api, units: dict[str, int]) -> None:
     """Define a subscription, and send it an event on each of some days."""
-    metric = bodies.metric("seats", "sum_agg", field_name="v")
-    await api.post("/billable_metrics", {"billable_metric": metric})
-    await api.post("/plans", {"plan": bodies.plan("plan", [bodies.charge("seats")])})
-    body = {"external_customer_id": "c", "plan_code": "plan", "external_id": "s1"}
-    await api.post("/subscriptions", {"subscription": {**body, "subscription_at": "2024-03-01"}})
+    await api.make_metric("seats", "sum_agg", field_name="v")
+    await api.make_plan("plan", [bodies.charge("seats")])
+    await api.subscribe("s1", "plan", subscription_at="2024-03-01")
     for day, value in units.items():
-        event = {
-            "transaction_id": day,
-            "external_subscription_id": "s1",
-            "code": "seats",
-            "timestamp": ms(f"{day}T10:00:00") // 1000,
-            "properties": {"v": value},
-        }
-        await api.post("/events", {"event": event})
+        await api.send("s1", day, "seats", ms(f"{day}T10:00:00") // 1000, v=value)
 
 
 def shown(row: Any) -> tuple[str, str, str]:

@@ -32,7 +32,12 @@ METRICS: dict[str, Json] = {
     "peak": {"aggregation_type": "max_agg", "field_name": "cores"},
     "level": {"aggregation_type": "latest_agg", "field_name": "gb"},
     "users": {"aggregation_type": "unique_count_agg", "field_name": "user", "recurring": True},
-    "stored": {"aggregation_type": "weighted_sum_agg", "field_name": "gb", "recurring": True},
+    "stored": {
+        "aggregation_type": "weighted_sum_agg",
+        "weighted_interval": "seconds",
+        "field_name": "gb",
+        "recurring": True,
+    },
 }
 
 
@@ -40,32 +45,17 @@ async def define(api: Api) -> None:
     """Six metrics of six types on one plan, with groups and a filter; a few subscriptions."""
     charges = []
     for code, metric in METRICS.items():
-        body = {"name": code, "code": code, **metric}
-        if metric["aggregation_type"] == "weighted_sum_agg":
-            body["weighted_interval"] = "seconds"
-        answer = await api.post("/billable_metrics", {"billable_metric": body})
-        charge: Json = {
-            "billable_metric_id": answer["billable_metric"]["lago_id"],
-            "code": code,
-            "charge_model": "standard",
-            "properties": {"amount": "1"},
-        }
+        await api.make_metric(code, **metric)
+        charge = {**bodies.charge(code), "code": code}
         if code == "calls":
             charge["properties"]["pricing_group_keys"] = ["zone"]
         if code == "traffic":
             charge["filters"] = [{"values": {"region": ["eu"]}, "properties": {"amount": "2"}}]
         charges.append(charge)
-    plan = bodies.plan("plan", charges)
-    await api.post("/plans", {"plan": plan})
+    await api.make_plan("plan", charges)
     for name in NAMES:
-        subscription = {
-            "external_customer_id": CUSTOMER,
-            "plan_code": "plan",
-            "external_id": name,
-            "billing_time": "calendar",
-            "subscription_at": Months().named(0),
-        }
-        await api.post("/subscriptions", {"subscription": subscription})
+        since = {"billing_time": "calendar", "subscription_at": Months().named(0)}
+        await api.subscribe(name, "plan", CUSTOMER, **since)
 
 
 def some_events(count: int) -> list[Json]:

@@ -22,23 +22,10 @@ pytestmark = pytest.mark.servers
 ALERTS = "/subscriptions/sub/alerts"
 
 
-async def send(api: Api, transaction_id: str, v: int) -> None:
-    event = {
-        "transaction_id": transaction_id,
-        "external_subscription_id": "sub",
-        "code": "seats",
-        "properties": {"v": v},
-    }
-    await api.post("/events", {"event": event})
-
-
 async def test_what_is_crossed_is_sent_once_and_the_alert_says_so(worker: Worker, api: Api) -> None:
-    metric = bodies.metric("seats", "sum_agg", field_name="v")
-    await api.post("/billable_metrics", {"billable_metric": metric})
-    plan = bodies.plan("plan", [bodies.charge(billable_metric_code="seats")])
-    await api.post("/plans", {"plan": plan})
-    subscription = {"external_customer_id": "c", "plan_code": "plan", "external_id": "sub"}
-    await api.post("/subscriptions", {"subscription": subscription})
+    await api.make_metric("seats", "sum_agg", field_name="v")
+    await api.make_plan("plan", [bodies.charge("seats")])
+    await api.subscribe("sub", "plan")
     alert = {
         "alert_type": "billable_metric_current_usage_units",
         "code": "many",
@@ -63,10 +50,10 @@ async def test_what_is_crossed_is_sent_once_and_the_alert_says_so(worker: Worker
         assert status == 200, answer
         return answer["alert"]["previous_value"]
 
-    await send(api, "t1", 12)
+    await api.send("sub", "t1", "seats", v=12)
     await eventually(crossed, [[["10.0"]]] * 2)
     await eventually(previous, "12.0")
-    await send(api, "t2", 70)
+    await api.send("sub", "t2", "seats", v=70)
     await eventually(crossed, [[["10.0"], ["50.0", "75.0"]]] * 2)
     await eventually(previous, "82.0")
 

@@ -99,35 +99,15 @@ class Shared:
     async def send(self, batch: str) -> None:
         async with Api(self.url) as api:
             for name in NAMES:
-                await api.post("/events", {"event": event(f"{batch}-{name}", name)})
-
-
-def event(transaction_id: str, name: str) -> dict[str, str]:
-    return {
-        "transaction_id": transaction_id,
-        "external_subscription_id": name,
-        "code": "calls",
-    }
+                await api.send(name, f"{batch}-{name}", "calls")
 
 
 async def define(url: str) -> None:
     async with Api(url) as api:
-        metric = {"name": "Calls", "code": "calls", "aggregation_type": "count_agg"}
-        made = await api.post("/billable_metrics", {"billable_metric": metric})
-        charge = {
-            "billable_metric_id": made["billable_metric"]["lago_id"],
-            "charge_model": "standard",
-            "properties": {"amount": "1"},
-        }
-        await api.post("/plans", {"plan": bodies.plan("plan", [charge], name="p")})
+        await api.make_metric("calls", "count_agg")
+        await api.make_plan("plan", [bodies.charge("calls")])
         for name in NAMES:
-            subscription = {
-                "external_customer_id": "acme",
-                "plan_code": "plan",
-                "external_id": name,
-                "subscription_at": Months().named(2),
-            }
-            await api.post("/subscriptions", {"subscription": subscription})
+            await api.subscribe(name, "plan", "acme", subscription_at=Months().named(2))
 
 
 async def test_two_workers_of_one_parent_answer_as_one(

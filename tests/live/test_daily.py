@@ -27,24 +27,14 @@ MARCH = {"from_date": "2024-03-01", "to_date": "2024-03-31"}
 
 
 async def define(api: Api) -> None:
-    metric = bodies.metric("seats", "sum_agg", field_name="v")
-    await api.post("/billable_metrics", {"billable_metric": metric})
-    plan = bodies.plan("plan", [bodies.charge(billable_metric_code="seats")])
-    await api.post("/plans", {"plan": plan})
+    await api.make_metric("seats", "sum_agg", field_name="v")
+    await api.make_plan("plan", [bodies.charge("seats")])
     for name in ("s1", "s2", "s3"):
-        body = {"external_customer_id": "c", "plan_code": "plan", "external_id": name}
-        await api.post("/subscriptions", {"subscription": body})
+        await api.subscribe(name, "plan")
 
 
 async def send(api: Api, number: int, name: str, at: str, v: int) -> None:
-    event = {
-        "transaction_id": f"t{number}",
-        "external_subscription_id": name,
-        "code": "seats",
-        "timestamp": ms(at) // 1000,
-        "properties": {"v": v},
-    }
-    await api.post("/events", {"event": event})
+    await api.send(name, f"t{number}", "seats", ms(at) // 1000, v=v)
 
 
 async def test_days_are_told_kept_and_added_up(

@@ -55,47 +55,25 @@ def meter(worker: Worker) -> Meter:
 
 async def define(api: Api) -> None:
     """Traffic by region, and a plan with a charge of it."""
-    metric = {
-        "name": "Traffic",
-        "code": "traffic",
-        "aggregation_type": "sum_agg",
-        "field_name": "gb",
-        "filters": [{"key": "region", "values": ["eu", "us"]}],
-    }
-    made = await api.post("/billable_metrics", {"billable_metric": metric})
-    charge = {
-        "billable_metric_id": made["billable_metric"]["lago_id"],
-        "charge_model": "standard",
-        "properties": {"amount": "0", "pricing_group_keys": ["zone"]},
-        "filters": [{"properties": {"amount": "0"}, "values": {"region": ["eu"]}}],
-    }
-    await api.post("/plans", {"plan": bodies.plan("plan", [charge])})
+    regions = [{"key": "region", "values": ["eu", "us"]}]
+    await api.make_metric("traffic", "sum_agg", field_name="gb", filters=regions)
+    filters = [{"properties": {"amount": "0"}, "values": {"region": ["eu"]}}]
+    zones = {"pricing_group_keys": ["zone"]}
+    await api.make_plan("plan", [bodies.charge("traffic", properties=zones, filters=filters)])
 
 
 async def subscribe(api: Api) -> None:
     """Two subscriptions since two months ago: their ended period closes at once."""
     started = time.strftime("%Y-%m-%dT00:00:00Z", time.gmtime(time.time() - 61 * DAY_S))
     for name in ("s", "other"):
-        subscription = {
-            "external_customer_id": name,
-            "plan_code": "plan",
-            "external_id": name,
-            "billing_time": "anniversary",
-            "subscription_at": started,
-        }
-        await api.post("/subscriptions", {"subscription": subscription})
+        since = {"billing_time": "anniversary", "subscription_at": started}
+        await api.subscribe(name, "plan", name, **since)
 
 
 async def send(api: Api, name: str, transaction_id: str, days: int, **properties: Any) -> None:
     """Send an event of so many days ago."""
-    event = {
-        "transaction_id": transaction_id,
-        "external_subscription_id": name,
-        "code": "traffic",
-        "timestamp": int(time.time()) - days * DAY_S,
-        "properties": properties,
-    }
-    await api.post("/events", {"event": event})
+    at_s = int(time.time()) - days * DAY_S
+    await api.send(name, transaction_id, "traffic", at_s, **properties)
 
 
 async def on_topic(worker: Worker) -> list[bytes]:

@@ -12,7 +12,6 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
-from tests.world import bodies
 from tests.world.live.api import Api, Json
 from tests.world.live.consumer import records_of
 from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
@@ -45,16 +44,9 @@ async def subscribe(api: Api, ids: dict[str, str], name: str) -> None:
         {"billable_metric_id": ids[code], "charge_model": "standard", "properties": {"amount": "1"}}
         for code in ids
     ]
-    plan = bodies.plan(f"plan-of-{name}", charges, name="p")
-    await api.post("/plans", {"plan": plan})
-    subscription = {
-        "external_customer_id": "acme",
-        "plan_code": plan["code"],
-        "external_id": name,
-        "billing_time": "calendar",
-        "subscription_at": Months().named(2),
-    }
-    await api.post("/subscriptions", {"subscription": subscription})
+    plan = await api.make_plan(f"plan-of-{name}", charges, name="p")
+    since = {"billing_time": "calendar", "subscription_at": Months().named(2)}
+    await api.subscribe(name, plan["code"], "acme", **since)
 
 
 EXPECTED = {

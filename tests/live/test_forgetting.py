@@ -45,7 +45,7 @@ async def test_members_go_when_their_month_is_final_and_come_back_for_a_correcti
         return sum(in_redis), sum(len(list(each.items())) for each in changelogs)
 
     async with _running(settings, clock) as (_, api, out):
-        await _define(api, bodies.metric("visitors", "unique_count_agg", field_name="user"))
+        await _define(api, "visitors", "unique_count_agg", field_name="user")
         clock.advance(ms("2024-01-05T00:00:00") - clock.now_ms())
         topic = settings.topic(settings.raw_topic)
         for number in range(VISITORS):
@@ -78,8 +78,7 @@ async def test_a_balance_is_one_cell_and_the_running_months(live_settings: Setti
     clock = ManualClock(ms("2024-01-01T00:00:00"))
     topic = settings.topic(settings.raw_topic)
     async with _running(settings, clock) as (worker, api, out):
-        more = {"field_name": "gb", "recurring": True}
-        await _define(api, bodies.metric("balance", "sum_agg", **more))
+        await _define(api, "balance", "sum_agg", field_name="gb", recurring=True)
         for month in range(1, 7):
             await _send_in(month, clock, out, topic, "balance", gb=month)
             await eventually(lambda: _units(api, "balance"), f"{sum(range(month + 1))}.0")
@@ -98,7 +97,7 @@ async def test_a_definition_reads_no_event_of_months_that_are_forgotten(
     clock = ManualClock(ms("2024-01-01T00:00:00"))
     topic = settings.topic(settings.raw_topic)
     async with _running(settings, clock) as (worker, api, out):
-        await _define(api, bodies.metric("calls", "count_agg"))
+        await _define(api, "calls", "count_agg")
         for month in range(1, 7):
             await _send_in(month, clock, out, topic, "calls", g="x")
             await eventually(lambda: _units(api, "calls"), "1.0")
@@ -149,18 +148,11 @@ async def _groups(api: Api) -> list[Any]:
     )
 
 
-async def _define(api: Api, metric: Json) -> None:
-    await api.post("/billable_metrics", {"billable_metric": metric})
-    charge = {"billable_metric_code": metric["code"], "charge_model": "standard"}
-    await api.post("/plans", {"plan": bodies.plan("p", [charge])})
+async def _define(api: Api, code: str, aggregation_type: str, **more: Any) -> None:
+    await api.make_metric(code, aggregation_type, **more)
+    await api.make_plan("p", [bodies.charge(code)])
     await api.post("/customers", {"customer": {"external_id": CUSTOMER}})
-    subscription = {
-        "external_customer_id": CUSTOMER,
-        "plan_code": "p",
-        "external_id": NAME,
-        "billing_time": "calendar",
-    }
-    await api.post("/subscriptions", {"subscription": subscription})
+    await api.subscribe(NAME, "p", CUSTOMER, billing_time="calendar")
 
 
 async def _cells(worker: Worker) -> int:

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.world import bodies
-from tests.world.live.api import Api, Json
+from tests.world.live.api import Api
 from tests.world.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.servers
@@ -29,28 +29,15 @@ async def test_units_of_two_periods(api: Api) -> None:
     """Weekly periods: what is dated eight days ago is in another one."""
     charges = []
     for code, kind, field in (("users", "unique_count_agg", "user"), ("gb", "sum_agg", "gb")):
-        metric = bodies.metric(code, kind, field_name=field)
-        await api.post("/billable_metrics", {"billable_metric": metric})
+        await api.make_metric(code, kind, field_name=field)
         charges.append(bodies.charge(code))
-    await api.post("/plans", {"plan": bodies.plan("plan", charges, interval="weekly")})
-    subscription = {
-        "external_customer_id": "customer",
-        "plan_code": "plan",
-        "external_id": "sub",
-        "subscription_at": "2024-01-01T00:00:00Z",
-    }
-    await api.post("/subscriptions", {"subscription": subscription})
+    await api.make_plan("plan", charges, interval="weekly")
+    await api.subscribe("sub", "plan", "customer", subscription_at="2024-01-01T00:00:00Z")
     sent = [(8, "ann", 3), (8, "bob", 1), (0, "ann", 4)]
     for code in ("users", "gb"):
         for number, (days, user, gb) in enumerate(sent):
-            event: Json = {
-                "transaction_id": f"{code}-{number}",
-                "external_subscription_id": "sub",
-                "code": code,
-                "timestamp": int(time.time()) - days * DAY_S,
-                "properties": {"user": user, "gb": gb},
-            }
-            await api.post("/events", {"event": event})
+            at_s = int(time.time()) - days * DAY_S
+            await api.send("sub", f"{code}-{number}", code, at_s, user=user, gb=gb)
     async with asyncio.timeout(PATIENCE_S):
         while await units(api, "&charge_code=gb") != "4.0":
             await asyncio.sleep(0.1)

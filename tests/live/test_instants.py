@@ -20,25 +20,12 @@ from tests.world.waiting import eventually
 pytestmark = pytest.mark.servers
 
 
-async def send(api: Api, transaction_id: str, v: int) -> None:
-    event = {
-        "transaction_id": transaction_id,
-        "external_subscription_id": "sub",
-        "code": "seats",
-        "properties": {"v": v},
-    }
-    await api.post("/events", {"event": event})
-
-
 async def test_an_event_paid_in_advance_from_its_record_to_the_close(
     worker: Worker, api: Api, tmp_path: Path
 ) -> None:
-    metric = bodies.metric("seats", "sum_agg", field_name="v")
-    await api.post("/billable_metrics", {"billable_metric": metric})
-    charge = bodies.charge(billable_metric_code="seats", pay_in_advance=True)
-    await api.post("/plans", {"plan": bodies.plan("plan", [charge])})
-    subscription = {"external_customer_id": "c", "plan_code": "plan", "external_id": "sub"}
-    await api.post("/subscriptions", {"subscription": subscription})
+    await api.make_metric("seats", "sum_agg", field_name="v")
+    await api.make_plan("plan", [bodies.charge("seats", pay_in_advance=True)])
+    await api.subscribe("sub", "plan")
     ledger = Ledger()
 
     async def billed() -> list[tuple[str, int, str]]:
@@ -48,7 +35,7 @@ async def test_an_event_paid_in_advance_from_its_record_to_the_close(
 
     wanted: list[tuple[str, int, str]] = []
     for number, (v, units) in enumerate(((10, "10.0"), (-6, "0.0"), (10, "4.0"))):
-        await send(api, f"t{number}", v)
+        await api.send("sub", f"t{number}", "seats", v=v)
         wanted.append((f"t{number}", 0, units))
         await eventually(billed, wanted)
     for record in of_events(ledger):

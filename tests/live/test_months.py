@@ -94,37 +94,12 @@ async def calendar(live_settings: Settings) -> AsyncIterator[Calendar]:
 
 
 async def _define(api: Api) -> None:
-    metrics: list[Json] = [
-        {"name": "Calls", "code": "calls", "aggregation_type": "count_agg"},
-        {
-            "name": "Balance",
-            "code": "balance",
-            "aggregation_type": "sum_agg",
-            "field_name": "gb",
-            "recurring": True,
-        },
-    ]
-    charges = []
-    for metric in metrics:
-        answer = await api.post("/billable_metrics", {"billable_metric": metric})
-        charges.append(
-            {
-                "billable_metric_id": answer["billable_metric"]["lago_id"],
-                "charge_model": "standard",
-                "properties": {"amount": "1"},
-            }
-        )
-    plan = bodies.plan("p", charges)
-    await api.post("/plans", {"plan": plan})
+    await api.make_metric("calls", "count_agg")
+    await api.make_metric("balance", "sum_agg", field_name="gb", recurring=True)
+    await api.make_plan("p", [bodies.charge("calls"), bodies.charge("balance")])
     grace = {"invoice_grace_period": GRACE_DAYS}
     await api.post("/customers", {"customer": {"external_id": "c", "billing_configuration": grace}})
-    subscription = {
-        "external_customer_id": "c",
-        "plan_code": "p",
-        "external_id": "s",
-        "billing_time": "calendar",
-    }
-    await api.post("/subscriptions", {"subscription": subscription})
+    await api.subscribe("s", "p", billing_time="calendar")
 
 
 async def test_months(calendar: Calendar) -> None:

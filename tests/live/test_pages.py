@@ -39,17 +39,10 @@ DAY_S = 86_400
 async def defined(api: Api) -> None:
     """What the pages speak of: a subscription and two metrics."""
     for code in ("storage", "demo_traffic"):
-        metric = bodies.metric(code, "sum_agg", field_name="gb")
-        await api.post("/billable_metrics", {"billable_metric": metric})
-    await api.post("/plans", {"plan": bodies.plan("basic", [bodies.charge("storage")])})
+        await api.make_metric(code, "sum_agg", field_name="gb")
+    await api.make_plan("basic", [bodies.charge("storage")])
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 40 * DAY_S))
-    subscription = {
-        "external_customer_id": "acme",
-        "plan_code": "basic",
-        "external_id": "acme-storage",
-        "subscription_at": started,
-    }
-    await api.post("/subscriptions", {"subscription": subscription})
+    await api.subscribe("acme-storage", "basic", "acme", subscription_at=started)
 
 
 async def starts_and_ends(words: list[str], environment: dict[str, str]) -> None:

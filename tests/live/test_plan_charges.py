@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from datetime import datetime
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from app.main import running_worker
 from app.settings import Settings
 from tests.world import bodies
-from tests.world.clock import ManualClock
+from tests.world.clock import ManualClock, ms
 from tests.world.live.api import Api, Json, api_of
 from tests.world.live.consumer import records_of
 from tests.world.live.worker import SESSIONS
@@ -22,12 +21,6 @@ pytestmark = pytest.mark.servers
 
 FILTERS = "/plans/p/charges/api/filters"
 EU = {"region": ["eu"]}
-PLAN = bodies.plan("p")
-
-
-def ms(text: str) -> int:
-    """Of an ISO instant, UTC."""
-    return int(datetime.fromisoformat(f"{text}+00:00").timestamp() * 1000)
 
 
 class Months:
@@ -80,16 +73,10 @@ async def months(live_settings: Settings) -> AsyncIterator[Months]:
     settings = live_settings.model_copy(update={"test_clock": True, "revise_every_s": 3600})
     clock = ManualClock(ms("2024-01-01T00:00:00"))
     async with running_worker(settings, clock, **SESSIONS) as worker, api_of(worker.url) as api:
-        metric = {
-            "name": "Calls",
-            "code": "calls",
-            "aggregation_type": "count_agg",
-            "filters": [{"key": "region", "values": ["eu", "us"]}],
-        }
-        await api.post("/billable_metrics", {"billable_metric": metric})
-        await api.post("/plans", {"plan": PLAN})
-        subscription = {"external_customer_id": "c", "plan_code": "p", "external_id": "s"}
-        await api.post("/subscriptions", {"subscription": subscription})
+        regions = [{"key": "region", "values": ["eu", "us"]}]
+        await api.make_metric("calls", "count_agg", filters=regions)
+        await api.make_plan("p")
+        await api.subscribe("s", "p")
         yield Months(settings, clock, api)
 
 
@@ -125,7 +112,7 @@ async def test_terms_that_do_not_go_together_are_refused(months: Months) -> None
     wrong = {**body, "min_amount_cents": 1, "pay_in_advance": True}
     for path, given in (
         ("/plans/p/charges", {"charge": wrong}),
-        ("/plans", {"plan": {**PLAN, "code": "q", "charges": [wrong]}}),
+        ("/plans", {"plan": bodies.plan("q", [wrong])}),
     ):
         status, answer = await months.api.call("POST", path, given)
         details = {"min_amount_cents": ["not_compatible_with_pay_in_advance"]}

@@ -27,33 +27,13 @@ async def told(api: Api) -> Api:
     """Users and gigabytes by cloud, all events folded."""
     charges = []
     for code, kind, field in (("users", "unique_count_agg", "user"), ("gb", "sum_agg", "gb")):
-        metric = bodies.metric(code, kind, field_name=field)
-        made = await api.post("/billable_metrics", {"billable_metric": metric})
-        charges.append(
-            {
-                "billable_metric_id": made["billable_metric"]["lago_id"],
-                "charge_model": "standard",
-                "properties": {"amount": "1", "pricing_group_keys": ["cloud"]},
-            }
-        )
-    plan = bodies.plan("plan", charges)
-    await api.post("/plans", {"plan": plan})
-    subscription = {
-        "external_customer_id": "customer",
-        "plan_code": "plan",
-        "external_id": "sub",
-        "subscription_at": "2024-01-01T00:00:00Z",
-    }
-    await api.post("/subscriptions", {"subscription": subscription})
+        await api.make_metric(code, kind, field_name=field)
+        charges.append(bodies.charge(code, properties={"pricing_group_keys": ["cloud"]}))
+    await api.make_plan("plan", charges)
+    await api.subscribe("sub", "plan", "customer", subscription_at="2024-01-01T00:00:00Z")
     for code in ("users", "gb"):
         for number, properties in enumerate(SENT):
-            event = {
-                "transaction_id": f"{code}-{number}",
-                "external_subscription_id": "sub",
-                "code": code,
-                "properties": properties,
-            }
-            await api.post("/events", {"event": event})
+            await api.send("sub", f"{code}-{number}", code, **properties)
     async with asyncio.timeout(PATIENCE_S):
         while (await shown(api, ""))["gb"] != "5.0":
             await asyncio.sleep(0.1)

@@ -206,15 +206,8 @@ async def test_metrics_and_log(live_settings: Settings, tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{live_settings.http_port}"
     async with told(live_settings, tmp_path) as logged:
         async with Api(url, KEY) as api:
-            metric = {"name": "M", "code": "made", "aggregation_type": "count_agg"}
-            await api.post("/billable_metrics", {"billable_metric": metric})
-            event = {
-                "transaction_id": "t",
-                "external_subscription_id": "s",
-                "code": "nobody-has-it",
-                "properties": {"said": SECRET},
-            }
-            await api.post("/events", {"event": event})
+            await api.make_metric("made", "count_agg")
+            await api.send("s", "t", "nobody-has-it", said=SECRET)
         async with Api(url, WRONG) as stranger:
             assert (await stranger.call("GET", "/plans"))[0] == 401
         async with foreign_producer(live_settings) as producer:

@@ -29,21 +29,13 @@ async def producer(worker: Worker) -> AsyncIterator[AIOKafkaProducer]:
 @pytest.fixture
 async def subscriptions(worker: Worker, api: Api) -> tuple[str, str]:
     """Two whose homes are different partitions."""
-    metric = {"name": "Calls", "code": "calls", "aggregation_type": "count_agg"}
-    made = await api.post("/billable_metrics", {"billable_metric": metric})
-    charge = {
-        "billable_metric_id": made["billable_metric"]["lago_id"],
-        "charge_model": "standard",
-        "properties": {"amount": "1"},
-    }
-    plan = bodies.plan("plan", [charge])
-    await api.post("/plans", {"plan": plan})
+    await api.make_metric("calls", "count_agg")
+    await api.make_plan("plan", [bodies.charge("calls")])
     names = [f"sub-{number}" for number in range(20)]
     first = names[0]
     second = next(name for name in names if home(worker, name) != home(worker, first))
     for name in (first, second):
-        body = {"external_customer_id": CUSTOMER, "plan_code": "plan", "external_id": name}
-        await api.post("/subscriptions", {"subscription": body})
+        await api.subscribe(name, "plan", CUSTOMER)
     return first, second
 
 

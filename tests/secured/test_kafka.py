@@ -116,8 +116,7 @@ async def test_a_worker_counts_over_tls_and_starts_as_quickly(
         while worker.gateway.not_ready():
             assert time.monotonic() < began_s + READY_WITHIN_S
             await asyncio.sleep(0.05)
-        metric = {"name": "Calls", "code": "calls", "aggregation_type": "count_agg"}
-        await api.post("/billable_metrics", {"billable_metric": metric})
+        await api.make_metric("calls", "count_agg")
         await _send(settings, 10)
         await eventually(lambda: _units(api), "10.0")
         ended_s = time.monotonic()

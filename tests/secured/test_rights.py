@@ -142,8 +142,7 @@ async def test_the_least_rights_suffice_and_reach_no_further(
     async with admin_client(maker) as admin:
         await ensure_topics(maker, admin)
     async with running_worker(worker, **SESSIONS) as running, Api(running.url) as api:
-        metric = {"name": "Calls", "code": "calls", "aggregation_type": "count_agg"}
-        await api.post("/billable_metrics", {"billable_metric": metric})
+        await api.make_metric("calls", "count_agg")
         async with foreign_producer(of("least_producer")) as producer:
             for number in range(3):
                 value = encoded(raw_event("me", f"t{number}", "calls"))

@@ -20,6 +20,7 @@ from app.api.server import ApiServer, build_app
 from app.bounds.limits import CONNECTIONS
 from app.settings import Access, ApiKey
 from tests.app.api.ledger import ORGANIZATION, OTHER_ORGANIZATION, Clock, LedgerMeter
+from tests.world.defining import Defining
 
 NOW_MS = 1_710_504_000_000
 """2024-03-15T12:00:00Z."""
@@ -36,7 +37,7 @@ class Answer:
 
 
 @dataclass
-class Running:
+class Running(Defining):
     """One running API and a client of it."""
 
     meter: LedgerMeter
@@ -70,6 +71,9 @@ class Running:
                 dict(response.headers),
                 text,
             )
+
+    async def post(self, path: str, body: Any) -> Any:
+        return await self.must("POST", f"/api/v1{path}", body)
 
     async def must(self, method: str, path: str, body: Any = None) -> Any:
         """The body of a request that succeeds."""

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from app.api.schemas import operations as schemas
 from app.meter import evidence
 from tests.app.api.conftest import Running
+from tests.world import bodies
 
 
 def references(value: Any) -> list[str]:
@@ -86,8 +87,8 @@ async def test_topics_are_described(api: Running, channel: str) -> None:
 
 async def test_answers_are_as_described(api: Running) -> None:
     document = (await api.call("GET", "/openapi.json", key=None)).body
-    metric = {"name": "n", "code": "c", "aggregation_type": "count_agg"}
-    answer = await api.must("POST", "/api/v1/billable_metrics", {"billable_metric": metric})
+    metric = bodies.metric("c", "count_agg")
+    answer = await api.post("/billable_metrics", {"billable_metric": metric})
     schema = {"$ref": "#/components/schemas/MetricAnswer", "components": document["components"]}
     validator = Draft202012Validator(schema)
     validator.validate(answer)

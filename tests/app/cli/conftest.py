@@ -50,38 +50,15 @@ async def worker(
 async def api(worker: Worker) -> AsyncIterator[Api]:
     """Its API, with a metric, a plan, and a subscription since two months ago."""
     async with api_of(worker.url) as api:
-        metric = {
-            "name": "Storage",
-            "code": "storage",
-            "aggregation_type": "sum_agg",
-            "field_name": "gb",
-            "filters": [{"key": "region", "values": ["eu", "us"]}],
-        }
-        created = await api.post("/billable_metrics", {"billable_metric": metric})
-        charge = {
-            "billable_metric_id": created["billable_metric"]["lago_id"],
-            "charge_model": "standard",
-            "properties": {"amount": "0"},
-            "filters": [{"properties": {"amount": "0"}, "values": {"region": ["eu"]}}],
-        }
-        plan = bodies.plan("plan", [charge], name="Plan")
-        await api.post("/plans", {"plan": plan})
+        regions = [{"key": "region", "values": ["eu", "us"]}]
+        await api.make_metric("storage", "sum_agg", field_name="gb", filters=regions)
+        filters = [{"properties": {"amount": "0"}, "values": {"region": ["eu"]}}]
+        await api.make_plan("plan", [bodies.charge("storage", filters=filters)])
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 61 * DAY_S))
-        subscription = {
-            "external_customer_id": "acme [big]",
-            "plan_code": "plan",
-            "external_id": "sub/1",
-            "subscription_at": started,
-        }
-        await api.post("/subscriptions", {"subscription": subscription})
+        await api.subscribe("sub/1", "plan", "acme [big]", subscription_at=started)
         for number, region in enumerate(("eu", "us")):
-            event = {
-                "transaction_id": f"t{number}",
-                "external_subscription_id": "sub/1",
-                "code": "storage",
-                "properties": {"gb": f"{number + 1}.00000000000000000001", "region": region},
-            }
-            await api.post("/events", {"event": event})
+            gb = f"{number + 1}.00000000000000000001"
+            await api.send("sub/1", f"t{number}", "storage", gb=gb, region=region)
         yield api
 
 

@@ -78,22 +78,9 @@ async def filled(session: ClientSession, *, open_page: bool) -> Running:
 
 async def defined(api: Running) -> None:
     """Define a metric, a plan, a customer in Tokyo and its subscription."""
-    storage = bodies.metric(
-        "storage",
-        "sum_agg",
-        field_name="gb",
-        filters=[{"key": "region", "values": ["eu", "us"]}],
-    )
-    await api.must("POST", "/api/v1/billable_metrics", {"billable_metric": storage})
+    regions = [{"key": "region", "values": ["eu", "us"]}]
+    await api.make_metric("storage", "sum_agg", field_name="gb", filters=regions)
     european = {"values": {"region": ["eu"]}, "properties": {"amount": "1"}}
-    charge = bodies.charge("storage", filters=[european])
-    await api.must("POST", "/api/v1/plans", {"plan": bodies.plan("pro", [charge])})
-    customer = {"external_id": "acme", "timezone": "Asia/Tokyo"}
-    await api.must("POST", "/api/v1/customers", {"customer": customer})
-    subscription = {
-        "external_id": "sub_1",
-        "external_customer_id": "acme",
-        "plan_code": "pro",
-        "subscription_at": "2023-11-01T00:00:00Z",
-    }
-    await api.must("POST", "/api/v1/subscriptions", {"subscription": subscription})
+    await api.make_plan("pro", [bodies.charge("storage", filters=[european])])
+    await api.post("/customers", {"customer": {"external_id": "acme", "timezone": "Asia/Tokyo"}})
+    await api.subscribe("sub_1", "pro", "acme", subscription_at="2023-11-01T00:00:00Z")

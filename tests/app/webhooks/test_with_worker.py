@@ -47,11 +47,9 @@ async def test_who_names_a_url_is_told_of_definitions_and_refused_events(
 ) -> None:
     endpoint = {"webhook_url": f"{receiver.url}/a"}
     await api.post("/webhook_endpoints", {"webhook_endpoint": endpoint})
-    metric = {"name": "M", "code": "m", "aggregation_type": "count_agg"}
-    created = await api.post("/billable_metrics", {"billable_metric": metric})
-    await api.post("/plans", {"plan": bodies.plan("p")})
-    ids = {"external_customer_id": "c", "plan_code": "p", "external_id": "s"}
-    subscribed = await api.post("/subscriptions", {"subscription": ids})
+    metric = await api.make_metric("m", "count_agg")
+    await api.make_plan("p")
+    subscribed = await api.subscribe("s", "p")
     event = {"organization_id": LOCAL_ORGANIZATION_ID, "external_subscription_id": "s"}
     value = json.dumps({**event, "transaction_id": "t"}).encode()
     async with producing(webhook_settings) as topics:
@@ -59,11 +57,10 @@ async def test_who_names_a_url_is_told_of_definitions_and_refused_events(
     await until(lambda: "event.error" in receiver.types_at("/a"))
     assert len(receiver.requests) == 5, receiver.types_at("/a")
     told = {one.type: one.told for one in receiver.requests}
-    assert told["billable_metric.created"]["billable_metric"] == created["billable_metric"]
+    assert told["billable_metric.created"]["billable_metric"] == metric
     started = told["subscription.started"]["subscription"]
     assert started["customer"]["external_id"] == "c"
-    shown = subscribed["subscription"]
-    assert {name: started[name] for name in shown} == shown
+    assert {name: started[name] for name in subscribed} == subscribed
     error = told["event.error"]["event_error"]
     assert "missing_field" in json.loads(error["message"])
     assert error["event"]["transaction_id"] == "t"
@@ -82,26 +79,17 @@ async def test_who_names_a_url_is_told_of_definitions_and_refused_events(
 async def test_an_event_of_a_charge_paid_in_advance_is_a_fee(api: Api, receiver: Receiver) -> None:
     endpoint = {"webhook_url": f"{receiver.url}/a", "event_types": ["fee.created"]}
     await api.post("/webhook_endpoints", {"webhook_endpoint": endpoint})
-    metric = {"name": "M", "code": "m", "aggregation_type": "count_agg"}
-    created = await api.post("/billable_metrics", {"billable_metric": metric})
-    charge = {
-        "billable_metric_id": created["billable_metric"]["lago_id"],
-        "charge_model": "standard",
-        "pay_in_advance": True,
-        "properties": {"amount": "1"},
-    }
-    await api.post("/plans", {"plan": bodies.plan("p", [charge])})
-    ids = {"external_customer_id": "c", "plan_code": "p", "external_id": "s"}
-    subscribed = await api.post("/subscriptions", {"subscription": ids})
+    await api.make_metric("m", "count_agg")
+    await api.make_plan("p", [bodies.charge("m", pay_in_advance=True)])
+    subscribed = await api.subscribe("s", "p")
     for number in range(2):
-        event = {"transaction_id": f"t{number}", "external_subscription_id": "s", "code": "m"}
-        await api.post("/events", {"event": event})
+        await api.send("s", f"t{number}", "m")
     await until(lambda: len(receiver.requests) == 2)
     fees = [one.told["fee"] for one in receiver.at("/a")]
     assert [fee["event_transaction_id"] for fee in fees] == ["t0", "t1"]
     for fee in fees:
         assert (fee["units"], fee["amount_cents"], fee["pay_in_advance"]) == ("1.0", 0, True)
-        assert fee["lago_subscription_id"] == subscribed["subscription"]["lago_id"]
+        assert fee["lago_subscription_id"] == subscribed["lago_id"]
         assert fee["item"]["code"] == "m"
         assert fee["lago_id"] not in (None, "")
 
@@ -109,16 +97,9 @@ async def test_an_event_of_a_charge_paid_in_advance_is_a_fee(api: Api, receiver:
 async def test_a_crossed_threshold_is_told(api: Api, receiver: Receiver) -> None:
     endpoint = {"webhook_url": f"{receiver.url}/a", "event_types": ["alert.triggered"]}
     await api.post("/webhook_endpoints", {"webhook_endpoint": endpoint})
-    metric = {"name": "M", "code": "m", "aggregation_type": "count_agg"}
-    created = await api.post("/billable_metrics", {"billable_metric": metric})
-    charge = {
-        "billable_metric_id": created["billable_metric"]["lago_id"],
-        "charge_model": "standard",
-        "properties": {"amount": "1"},
-    }
-    await api.post("/plans", {"plan": bodies.plan("p", [charge])})
-    ids = {"external_customer_id": "c", "plan_code": "p", "external_id": "s"}
-    await api.post("/subscriptions", {"subscription": ids})
+    await api.make_metric("m", "count_agg")
+    await api.make_plan("p", [bodies.charge("m")])
+    await api.subscribe("s", "p")
     alert = {
         "alert_type": "billable_metric_current_usage_units",
         "code": "many",
@@ -127,8 +108,7 @@ async def test_a_crossed_threshold_is_told(api: Api, receiver: Receiver) -> None
     }
     await api.post("/subscriptions/s/alerts", {"alert": alert})
     for number in range(2):
-        event = {"transaction_id": f"t{number}", "external_subscription_id": "s", "code": "m"}
-        await api.post("/events", {"event": event})
+        await api.send("s", f"t{number}", "m")
     await until(lambda: len(receiver.requests) == 1)
     (told,) = receiver.requests
     triggered = told.told["triggered_alert"]

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import aiohttp
 
+from tests.world.defining import Defining
 from tests.world.waiting import PATIENCE_S
 
 Json = dict[str, Any]
@@ -20,7 +21,7 @@ KEY = "local-key"
 _PATIENT = aiohttp.ClientTimeout(total=PATIENCE_S)
 
 
-class Api:
+class Api(Defining):
     """One worker's API; `url` may be changed when another worker is to be asked."""
 
     def __init__(self, url: str, key: str = KEY, timeout: aiohttp.ClientTimeout = _PATIENT):

@@ -15,7 +15,6 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 
 from app.settings import Settings
-from tests.world import bodies
 from tests.world.live.api import Api, Json
 from tests.world.live.consumer import Ledger, read_on
 from tests.world.live.offline import fold_offline
@@ -98,12 +97,8 @@ class World:
 
     async def define_metrics(self) -> None:
         """Metrics and a plan that has a charge of each."""
-        charges = []
-        for metric in METRICS:
-            answer = await self.api.post("/billable_metrics", {"billable_metric": metric})
-            charges.append(_charge(answer["billable_metric"]))
-        plan = bodies.plan(PLAN, charges)
-        await self.api.post("/plans", {"plan": plan})
+        charges = [_charge(await self.api.make_metric(**metric)) for metric in METRICS]
+        await self.api.make_plan(PLAN, charges)
 
     async def subscribe(self) -> None:
         """All subscriptions, twenty at a time."""

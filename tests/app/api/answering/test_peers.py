@@ -26,8 +26,6 @@ from tests.app.api.conftest import NOW_MS, Running, start
 from tests.app.api.ledger import Clock
 from tests.world import bodies
 
-PLAN = bodies.plan("p")
-
 
 @dataclass
 class Pair:
@@ -77,16 +75,9 @@ async def test_an_event_goes_to_its_home(pair: Pair) -> None:
 
 
 async def test_usage_is_fetched_from_its_home(pair: Pair) -> None:
-    metric = bodies.metric("calls", "count_agg")
-    made = await pair.near.must("POST", "/api/v1/billable_metrics", {"billable_metric": metric})
-    charge = {
-        "billable_metric_id": made["billable_metric"]["lago_id"],
-        "charge_model": "standard",
-        "properties": {"amount": "1"},
-    }
-    await pair.near.must("POST", "/api/v1/plans", {"plan": PLAN | {"charges": [charge]}})
-    subscription = {"external_customer_id": "c/1", "external_id": "sub_far", "plan_code": "p"}
-    await pair.near.must("POST", "/api/v1/subscriptions", {"subscription": subscription})
+    await pair.near.make_metric("calls", "count_agg")
+    await pair.near.make_plan("p", [bodies.charge("calls")])
+    await pair.near.subscribe("sub_far", "p", "c/1")
     await send(pair.far, event("t", "sub_far"))
     for running in (pair.near, pair.far):
         body = await running.must(
@@ -101,11 +92,9 @@ async def test_usage_is_fetched_from_its_home(pair: Pair) -> None:
 async def test_an_alert_is_answered_by_its_home(pair: Pair) -> None:
     """It alone knows what the alert came to, also of one that is deleted."""
     near, alerts = pair.near, "/api/v1/subscriptions/sub_far/alerts"
-    metric = bodies.metric("calls", "count_agg")
-    await near.must("POST", "/api/v1/billable_metrics", {"billable_metric": metric})
-    await near.must("POST", "/api/v1/plans", {"plan": PLAN})
-    subscription = {"external_customer_id": "c", "external_id": "sub_far", "plan_code": "p"}
-    await near.must("POST", "/api/v1/subscriptions", {"subscription": subscription})
+    await near.make_metric("calls", "count_agg")
+    await near.make_plan("p")
+    await near.subscribe("sub_far", "p")
     alert = {
         "alert_type": "billable_metric_lifetime_usage_units",
         "code": "many",

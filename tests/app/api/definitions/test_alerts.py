@@ -22,12 +22,9 @@ def body(code: str = "low", metric: str = "a") -> dict[str, Any]:
 
 async def define(api: Running) -> None:
     for code in ("a", "b"):
-        metric = bodies.metric(code, "sum_agg", field_name="v")
-        await api.must("POST", "/api/v1/billable_metrics", {"billable_metric": metric})
-    plan = bodies.plan("plan", [bodies.charge(billable_metric_code="a")])
-    await api.must("POST", "/api/v1/plans", {"plan": plan})
-    subscription = {"external_customer_id": "c", "plan_code": "plan", "external_id": "sub"}
-    await api.must("POST", "/api/v1/subscriptions", {"subscription": subscription})
+        await api.make_metric(code, "sum_agg", field_name="v")
+    await api.make_plan("plan", [bodies.charge("a")])
+    await api.subscribe("sub", "plan")
 
 
 async def test_an_alert_is_made_shown_changed_and_deleted(api: Running) -> None:

@@ -14,23 +14,13 @@ from app.api.http.pagination import PageRequest, numbered
 from app.bounds.turns import drained
 from tests.app.api.conftest import Running
 
-PLAN = {
-    "name": "p",
-    "interval": "monthly",
-    "amount_cents": 0,
-    "amount_currency": "EUR",
-    "pay_in_advance": False,
-}
-
 
 async def make(api: Running, code: str) -> None:
     """A metric, a plan, a customer and a subscription."""
-    metric = {"name": code, "code": code, "aggregation_type": "count_agg"}
-    await api.must("POST", "/api/v1/billable_metrics", {"billable_metric": metric})
-    await api.must("POST", "/api/v1/plans", {"plan": {**PLAN, "code": code}})
-    await api.must("POST", "/api/v1/customers", {"customer": {"external_id": code}})
-    ids = {"external_id": code, "external_customer_id": code, "plan_code": code}
-    await api.must("POST", "/api/v1/subscriptions", {"subscription": ids})
+    await api.make_metric(code, "count_agg")
+    await api.make_plan(code)
+    await api.post("/customers", {"customer": {"external_id": code}})
+    await api.subscribe(code, code, code)
 
 
 LISTS = (
@@ -101,9 +91,8 @@ async def test_plans_and_subscriptions_have_no_thresholds(api: Running) -> None:
 async def test_pages_of_some_statuses_hold_what_all_pages_together_hold(api: Running) -> None:
     await make(api, "0")
     for number in range(1, 9):
-        ids = {"external_id": f"{number}", "external_customer_id": "0", "plan_code": "0"}
         starts = {"subscription_at": "2024-05-01T00:00:00Z"} if number % 3 == 0 else {}
-        await api.must("POST", "/api/v1/subscriptions", {"subscription": ids | starts})
+        await api.subscribe(f"{number}", "0", "0", **starts)
         if number % 3 == 1:
             await api.must("DELETE", f"/api/v1/subscriptions/{number}")
     wanted = {
@@ -160,9 +149,7 @@ async def test_who_was_looked_at_once_is_not_looked_at_again_until_it_changes(
     await api.must("DELETE", "/api/v1/subscriptions/a")
     await api.must("GET", path)
     assert looked_at == [0]
-    ids = {"external_id": "d", "external_customer_id": "c", "plan_code": "c"}
-    ends = {"ending_at": "2024-04-01T00:00:00Z"}
-    await api.must("POST", "/api/v1/subscriptions", {"subscription": ids | ends})
+    await api.subscribe("d", "c", "c", ending_at="2024-04-01T00:00:00Z")
     for ahead_ms, found in ((90 * 86_400_000, 3), (-90 * 86_400_000, 2)):
         # A clock that was wrong is set right.
         api.meter.clock.now_ms += ahead_ms
@@ -176,8 +163,7 @@ async def test_only_who_may_be_listed_is_looked_at(
     for code in "abcde":
         await make(api, code)
     for number in range(9):
-        ids = {"external_id": f"a{number}", "external_customer_id": "a", "plan_code": "a"}
-        await api.must("POST", "/api/v1/subscriptions", {"subscription": ids})
+        await api.subscribe(f"a{number}", "a", "a")
     index, looked_at = api.meter.definitions.subscription_index, Counter[int]()
     numbered = index.numbered
 
@@ -205,12 +191,9 @@ async def test_only_who_may_be_listed_is_looked_at(
 async def test_who_is_on_a_plan_of_a_code_is_listed(api: Running) -> None:
     await make(api, "a")
     await make(api, "b")
-    own = {"external_customer_id": "b", "plan_code": "a"}
     more = {"plan_overrides": {"amount_cents": 5}}
-    await api.must("POST", "/api/v1/subscriptions", {"subscription": own | {"external_id": "c"}})
-    await api.must(
-        "POST", "/api/v1/subscriptions", {"subscription": own | more | {"external_id": "d"}}
-    )
+    await api.subscribe("c", "a", "b")
+    await api.subscribe("d", "a", "b", **more)
 
     async def listed(query: str) -> str:
         every = "status[]=active&status[]=terminated"
@@ -227,9 +210,9 @@ async def test_who_is_on_a_plan_of_a_code_is_listed(api: Running) -> None:
     assert await listed("plan_code=a&overridden=true") == "da"
     await api.must("DELETE", "/api/v1/plans/a")
     assert await listed("plan_code=a&overridden=true") == "da"
-    await api.must("POST", "/api/v1/plans", {"plan": {**PLAN, "code": "x"}})
+    await api.make_plan("x")
     await api.must("PUT", "/api/v1/plans/x", {"plan": {"code": "a"}})
-    await api.must("POST", "/api/v1/subscriptions", {"subscription": own | {"external_id": "e"}})
+    await api.subscribe("e", "a", "b")
     assert await listed("plan_code=a") == "edca"
     assert await listed("plan_code=a&external_customer_id=b") == "edc"
     assert await listed("plan_code=a&external_customer_id=b&external_id=c") == "c"

@@ -153,25 +153,19 @@ async def test_it_began_with_the_oldest_of_what_it_has_and_no_other_customer_is_
     await api.must("DELETE", "/api/v1/customers/c0")
     assert (await entity(api))["created_at"] == later
     assert len(looked_at) == 2
-    plan = {"name": "p", "code": "p", "interval": "monthly", "amount_cents": 0}
-    plan |= {"amount_currency": "EUR", "pay_in_advance": False}
     for number in range(1, 9):
         await api.must("DELETE", f"/api/v1/customers/c{number}")
     assert (await organization(api))["created_at"] == began
     for code in ("p", "q"):
-        await api.must("POST", "/api/v1/plans", {"plan": {**plan, "code": code}})
+        await api.make_plan(code)
         api.meter.clock.now_ms += 1_000
-    metric = {"name": "m", "code": "m", "aggregation_type": "count_agg"}
-    await api.must("POST", "/api/v1/billable_metrics", {"billable_metric": metric})
+    await api.make_metric("m", "count_agg")
     assert (await organization(api))["created_at"] == later
 
 
 async def test_a_customer_and_its_subscription_show_what_applies(api: Running) -> None:
-    plan = {"name": "p", "code": "p", "interval": "monthly", "amount_cents": 0}
-    plan |= {"amount_currency": "EUR", "pay_in_advance": False}
-    await api.must("POST", "/api/v1/plans", {"plan": plan})
-    body = {"external_customer_id": "c", "plan_code": "p", "external_id": "s"}
-    await api.must("POST", "/api/v1/subscriptions", {"subscription": body})
+    await api.make_plan("p")
+    await api.subscribe("s", "p")
 
     async def shown() -> tuple[Any, ...]:
         customer = (await api.must("GET", "/api/v1/customers/c"))["customer"]

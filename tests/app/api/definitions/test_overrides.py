@@ -16,24 +16,17 @@ SUBSCRIPTIONS = "/api/v1/subscriptions"
 @pytest.fixture
 async def plan(api: Running) -> Any:
     """The plan p with the charge m, and the subscription s to it."""
-    metric = bodies.metric("m", "count_agg")
-    await api.must("POST", "/api/v1/billable_metrics", {"billable_metric": metric})
-    body = bodies.plan("p", [bodies.charge("m")], amount_cents=100)
-    made = (await api.must("POST", "/api/v1/plans", {"plan": body}))["plan"]
-    await subscribe(api, "s")
+    await api.make_metric("m", "count_agg")
+    made = await api.make_plan("p", [bodies.charge("m")], amount_cents=100)
+    await api.subscribe("s", "p")
     return made
-
-
-async def subscribe(api: Running, external_id: str, **more: Any) -> Any:
-    body = {"external_customer_id": "c", "plan_code": "p", "external_id": external_id, **more}
-    return (await api.must("POST", SUBSCRIPTIONS, {"subscription": body}))["subscription"]
 
 
 async def test_a_subscription_with_overrides(api: Running, plan: Any) -> None:
     (charge,) = plan["charges"]
     priced = {"id": charge["lago_id"], "properties": {"amount": "9"}}
     given = {"amount_cents": 7, "charges": [priced]}
-    made = await subscribe(api, "own", plan_overrides=given)
+    made = await api.subscribe("own", "p", plan_overrides=given)
     assert (made["plan_code"], made["plan_amount_cents"]) == ("p", 7)
     own = made["plan"]
     assert (own["parent_id"], own["code"]) == (plan["lago_id"], "p")
@@ -88,6 +81,6 @@ async def test_an_answer_is_as_described(api: Running, plan: Any) -> None:
     document = (await api.call("GET", "/openapi.json", key=None)).body
     described = document["paths"]["/api/v1/subscriptions/{external_id}"]["get"]["responses"]
     schema = described["200"]["content"]["application/json"]["schema"]
-    await subscribe(api, "own", plan_overrides={})
+    await api.subscribe("own", "p", plan_overrides={})
     answer = await api.must("GET", f"{SUBSCRIPTIONS}/own")
     Draft202012Validator({**schema, "components": document["components"]}).validate(answer)

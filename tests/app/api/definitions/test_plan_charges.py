@@ -11,7 +11,6 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from tests.app.api.conftest import Answer, Running
 from tests.world import bodies
 
-PLAN = bodies.plan("p")
 METRIC = {
     "name": "m",
     "code": "m",
@@ -27,9 +26,9 @@ EU, US = {"values": {"region": ["eu"]}}, {"values": {"region": ["us"]}}
 async def plan(api: Running) -> Any:
     """A plan with charges a and b; a has a filter."""
     await api.must("POST", "/api/v1/billable_metrics", {"billable_metric": METRIC})
-    charges = [{**CHARGE, "code": "a", "filters": [EU]}, {**CHARGE, "code": "b"}]
-    answer = await api.must("POST", "/api/v1/plans", {"plan": {**PLAN, "charges": charges}})
-    return answer["plan"]
+    return await api.make_plan(
+        "p", [{**CHARGE, "code": "a", "filters": [EU]}, {**CHARGE, "code": "b"}]
+    )
 
 
 async def charges_of_plan(api: Running) -> Any:
@@ -204,7 +203,7 @@ async def test_a_key_that_reads_changes_nothing(api: Running, plan: Any) -> None
 
 @pytest.mark.parametrize("code", ["a/b", "/", "a b", "a%2Fb", "ü", ".", "charges", "a/charges"])
 async def test_codes_hold_any_character(api: Running, plan: Any, code: str) -> None:
-    await api.must("POST", "/api/v1/plans", {"plan": {**PLAN, "code": code}})
+    await api.make_plan(code)
     inside = f"/api/v1/plans/{quote(code, safe='')}/charges"
     made = await api.must("POST", inside, {"charge": {**CHARGE, "code": code}})
     path = f"{inside}/{quote(code, safe='')}"
@@ -218,7 +217,7 @@ async def test_codes_hold_any_character(api: Running, plan: Any, code: str) -> N
 
 
 async def test_a_nested_path_is_no_plan_whose_code_ends_alike(api: Running, plan: Any) -> None:
-    await api.must("POST", "/api/v1/plans", {"plan": {**PLAN, "code": "p/charges"}})
+    await api.make_plan("p/charges", name="p")
     listed = await api.must("GET", CHARGES)
     assert [each["code"] for each in listed["charges"]] == ["b", "a"]
     for method in ("PUT", "PATCH", "DELETE"):
@@ -227,20 +226,18 @@ async def test_a_nested_path_is_no_plan_whose_code_ends_alike(api: Running, plan
     whole = await api.must("GET", "/api/v1/plans/p%2Fcharges")
     assert (whole["plan"]["code"], whole["plan"]["name"]) == ("p/charges", "p")
     # A bare slash in a code is as good as ever where nothing is nested.
-    await api.must("POST", "/api/v1/plans", {"plan": {**PLAN, "code": "p/other"}})
+    await api.make_plan("p/other")
     assert (await api.must("GET", "/api/v1/plans/p/other"))["plan"]["code"] == "p/other"
 
 
 async def test_a_subscription_shows_the_charges_of_its_plan(api: Running, plan: Any) -> None:
-    other = {"plan": {**PLAN, "code": "q", "charges": [{**CHARGE, "code": "c"}]}}
-    await api.must("POST", "/api/v1/plans", other)
+    await api.make_plan("q", [{**CHARGE, "code": "c"}])
     for plan_code, external_id, more in (
         ("p", "s", {}),
         ("q", "later", {"subscription_at": "2999-01-01T00:00:00Z"}),
         ("p", "a/b", {}),
     ):
-        body = {"external_customer_id": "c", "plan_code": plan_code, "external_id": external_id}
-        await api.must("POST", "/api/v1/subscriptions", {"subscription": {**body, **more}})
+        await api.subscribe(external_id, plan_code, **more)
     (filter_id,) = (each["lago_id"] for each in plan["charges"][0]["filters"])
     for below in ("", "?per_page=1", "/a", "/a/filters", f"/a/filters/{filter_id}"):
         wanted = await api.must("GET", f"{CHARGES}{below}")
@@ -287,7 +284,7 @@ async def test_answers_are_as_described(api: Running, plan: Any) -> None:
 async def test_terms_that_do_not_go_together_are_refused(api: Running, plan: Any) -> None:
     wrong = {"invoiceable": ["must_be_true_unless_pay_in_advance"]}
     body = {**CHARGE, "code": "c", "invoiceable": False}
-    own = {**PLAN, "code": "q", "charges": [body]}
+    own = bodies.plan("q", [body])
     for method, path, given in (
         ("POST", "/api/v1/plans", {"plan": own}),
         ("PUT", "/api/v1/plans/p", {"plan": {"charges": [body]}}),

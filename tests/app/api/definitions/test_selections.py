@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from tests.app.api.conftest import Running
-from tests.world import bodies
 
 CUSTOMERS: tuple[dict[str, Any], ...] = (
     {
@@ -137,16 +136,14 @@ async def test_an_unknown_code_is_refused_by_its_place(
     ],
 )
 async def test_subscriptions(api: Running, query: str, selected: str) -> None:
-    plans = (bodies.plan("plan"), bodies.plan("other", amount_currency="USD"))
-    for plan in plans:
-        await api.must("POST", "/api/v1/plans", {"plan": plan})
+    await api.make_plan("plan")
+    await api.make_plan("other", amount_currency="USD")
     own = {"plan_overrides": {"amount_cents": 5}, "name": "The Second"}
     for name, code, more in (("a", "plan", {}), ("b", "other", {}), ("c", "plan", own)):
-        ids = {"external_id": name, "external_customer_id": f"x{name}", "plan_code": code}
-        await api.must("POST", "/api/v1/subscriptions", {"subscription": {**ids, **more}})
+        await api.subscribe(name, code, f"x{name}", **more)
         if name == "a":
             await api.must("DELETE", "/api/v1/subscriptions/a")
-            await api.must("POST", "/api/v1/subscriptions", {"subscription": ids})
+            await api.subscribe(name, code, f"x{name}")
     answer = await api.must("GET", f"/api/v1/subscriptions?{query}")
     assert [each["external_id"] for each in answer["subscriptions"]] == selected.split()
     assert answer["meta"]["total_count"] == len(selected.split())

@@ -23,10 +23,8 @@ async def plan(api: Running) -> Any:
     """A plan with the charges a, which has a filter, and b; the subscription s to it."""
     await api.must("POST", "/api/v1/billable_metrics", {"billable_metric": METRIC})
     charges = [{**bodies.charge("m"), "code": "a", "filters": [EU]}, bodies.charge("m")]
-    body = {"plan": bodies.plan("p", charges)}
-    made = (await api.must("POST", "/api/v1/plans", body))["plan"]
-    subscription = {"external_customer_id": "c", "plan_code": "p", "external_id": "s"}
-    await api.must("POST", "/api/v1/subscriptions", {"subscription": subscription})
+    made = await api.make_plan("p", charges)
+    await api.subscribe("s", "p")
     return made
 
 
@@ -92,9 +90,7 @@ async def test_what_is_refused(api: Running, plan: Any) -> None:
 
 
 async def test_a_pending_one_is_named_by_its_status(api: Running, plan: Any) -> None:
-    later = {"subscription_at": "2999-01-01T00:00:00Z", "external_id": "later"}
-    body = {"external_customer_id": "c", "plan_code": "p", **later}
-    await api.must("POST", "/api/v1/subscriptions", {"subscription": body})
+    await api.subscribe("later", "p", subscription_at="2999-01-01T00:00:00Z")
     path = "/api/v1/subscriptions/later/charges/a"
     sent = {"charge": {"min_amount_cents": 1}}
     assert (await api.call("PUT", path, sent)).status == 404

@@ -16,14 +16,11 @@ EVENT = {"code": "ahead", "external_subscription_id": "s", "properties": {"gb": 
 
 async def subscribed(api: Running) -> None:
     """One charge of a sum paid in advance, one in arrears."""
-    v1 = "/api/v1"
     for code in ("ahead", "behind"):
-        metric = bodies.metric(code, "sum_agg", field_name="gb")
-        await api.must("POST", f"{v1}/billable_metrics", {"billable_metric": metric})
+        await api.make_metric(code, "sum_agg", field_name="gb")
     charges = [bodies.charge("ahead", pay_in_advance=True), bodies.charge("behind")]
-    await api.must("POST", f"{v1}/plans", {"plan": bodies.plan("plan", charges)})
-    subscription = {"external_customer_id": "c", "plan_code": "plan", "external_id": "s"}
-    await api.must("POST", f"{v1}/subscriptions", {"subscription": subscription})
+    await api.make_plan("plan", charges)
+    await api.subscribe("s", "plan")
 
 
 async def test_a_fee_for_each_charge_paid_in_advance(api: Running) -> None:

@@ -23,7 +23,6 @@ from app.meter.evidence import (
 from app.meter.usage import AsOf
 from tests.app.api.conftest import Running
 from tests.app.page.site import defined, send_event
-from tests.world import bodies
 
 # The clock stands at 2024-03-15T12:00:00Z, and events may be dated 3,652 days ahead of it.
 PATH = "/api/v1/customers/s/usage/explain?external_subscription_id=s&billable_metric_code=c&at={at}"
@@ -61,8 +60,7 @@ def test_a_blank_value_asks_for_the_null_group(query: str) -> None:
 
 
 async def test_the_last_instant_of_an_event_can_be_asked_about(api: Running) -> None:
-    metric = bodies.metric("c", "count_agg")
-    await api.must("POST", "/api/v1/billable_metrics", {"billable_metric": metric})
+    await api.make_metric("c", "count_agg")
     answer = await api.call("GET", PATH.format(at="2034-03-15T12:00:00Z"))
     assert (answer.status, answer.body["code"]) == (404, "usage_period_not_found")
 

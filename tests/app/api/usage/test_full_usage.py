@@ -21,24 +21,13 @@ async def told(api: Running) -> Running:
         ("seats", "sum_agg", True),
         ("level", "weighted_sum_agg", False),
     ):
-        metric = bodies.metric(code, kind, field_name="v", recurring=prorated)
-        if kind == "count_agg":
-            metric.pop("field_name")
-        await api.must("POST", f"{V1}/billable_metrics", {"billable_metric": metric})
+        field = {} if kind == "count_agg" else {"field_name": "v"}
+        await api.make_metric(code, kind, recurring=prorated, **field)
         charges.append(bodies.charge(code, prorated=prorated))
-    await api.must("POST", f"{V1}/plans", {"plan": bodies.plan("p", charges)})
-    subscription = {
-        "external_customer_id": "c",
-        "plan_code": "p",
-        "external_id": "s",
-        "subscription_at": "2024-01-01T00:00:00Z",
-    }
-    await api.must("POST", f"{V1}/subscriptions", {"subscription": subscription})
+    await api.make_plan("p", charges)
+    await api.subscribe("s", "p", subscription_at="2024-01-01T00:00:00Z")
     for number, at in enumerate((1_707_523_200, 1_710_028_800)):
-        event = {"external_subscription_id": "s", "code": "calls", "timestamp": at}
-        more = {"transaction_id": f"t{number}", "properties": {"a": "b"}}
-        body = {"event": event | more}
-        await api.must("POST", f"{V1}/events", body)
+        await api.send("s", f"t{number}", "calls", at, a="b")
     return api
 
 

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from app.meter.usage import PastPeriod, PeriodUsage
 from tests.app.api.conftest import Running
-from tests.world import bodies
 
 
 async def test_only_the_periods_of_the_page_are_computed(
     api: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan: dict[str, Any] = bodies.plan("p", interval="weekly")
-    await api.must("POST", "/api/v1/plans", {"plan": plan})
-    subscription = {
-        "external_customer_id": "c",
-        "plan_code": "p",
-        "external_id": "s",
-        "subscription_at": "2010-01-01T00:00:00Z",
-    }
-    await api.must("POST", "/api/v1/subscriptions", {"subscription": subscription})
+    await api.make_plan("p", interval="weekly")
+    await api.subscribe("s", "p", subscription_at="2010-01-01T00:00:00Z")
     computed: list[PastPeriod] = []
     compute = api.meter.period_usage
 
