@@ -17,9 +17,7 @@ import click
 import pytest
 
 from app.cli.main import cli
-from app.local_servers.kafka import LocalKafka
 from app.local_servers.ports import free_ports
-from app.local_servers.redis import LocalRedis
 from app.main import Worker, running_worker
 from app.settings import Settings, environment_names
 from app.wire.decode import decode_record
@@ -139,15 +137,10 @@ def test_make_targets_settings_and_files_exist() -> None:
 
 
 @pytest.fixture
-async def worker(
-    make_settings: MakeSettings, local_kafka: LocalKafka, local_redis: LocalRedis
-) -> AsyncIterator[Worker]:
+async def worker(make_served: MakeSettings) -> AsyncIterator[Worker]:
     """A worker as the local profile has it, on topics of its own."""
     (port,) = free_ports(1)
-    settings = make_settings(
-        kafka_bootstrap_servers=local_kafka.bootstrap_servers,
-        kafka_dir=local_kafka.directory,
-        redis_url=local_redis.url,
+    settings = make_served(
         http_port=port,
         raw_partitions=4,
         implicit_plan=True,

@@ -58,11 +58,7 @@ async def _dies(worker: WorkerProcess, name: str) -> None:
 
 
 async def _send_what_is_refused(settings: Settings) -> None:
-    producer = foreign_producer(settings)
-    await producer.start()
-    try:
+    async with foreign_producer(settings) as producer:
         for number in range(10):
             key = event_key(f"sub-{number}")
             await producer.send_and_wait(settings.topic(settings.raw_topic), b"{broken", key=key)
-    finally:
-        await producer.stop()

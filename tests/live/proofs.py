@@ -89,14 +89,10 @@ async def send(settings: Settings, events: Sequence[Json]) -> None:
     topic = settings.topic(settings.raw_topic)
     keyed = len(events) * 2 // 3
     for keying, part in (("crc32", events[:keyed]), ("unkeyed", events[keyed:])):
-        producer = foreign_producer(settings, keying)  # type: ignore[arg-type]
-        await producer.start()
-        try:
+        async with foreign_producer(settings, keying) as producer:  # type: ignore[arg-type]
             for event in part:
                 key = event_key(event["external_subscription_id"])
                 await producer.send(topic, encoded(event), key=key)
-        finally:
-            await producer.stop()
 
 
 async def is_folded(worker: Worker, accepted: int) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from app.cli.verify import verify
 from app.kafka.topics import USAGE_ALERTS
 from app.main import Worker
+from tests.live.proofs import verified
 from tests.world import bodies
-from tests.world.live.api import KEY, Api
+from tests.world.live.api import Api
 from tests.world.live.consumer import records_of
 from tests.world.waiting import eventually
 
@@ -58,8 +56,5 @@ async def test_what_is_crossed_is_sent_once_and_the_alert_says_so(worker: Worker
     await eventually(previous, "82.0")
 
     # What a fold of the logs makes of it is the same two messages of each alert; verify says so.
-    said = await asyncio.to_thread(
-        CliRunner().invoke, verify, ["--json", "--url", worker.url, "--key", KEY]
-    )
-    assert said.exit_code == 0, said.output
-    assert json.loads(said.stdout)["records_verified"]["usage-alerts"] == 4
+    exit_code, said = await verified(worker)
+    assert (exit_code, said["records_verified"]["usage-alerts"]) == (0, 4), said

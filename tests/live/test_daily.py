@@ -7,13 +7,12 @@ import json
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 from lago_python_client.client import Client
 
-from app.cli.verify import verify
 from app.kafka.topics import USAGE_CHANGED, USAGE_DAILY
 from app.main import running_worker
 from app.settings import Settings
+from tests.live.proofs import verified
 from tests.world import bodies
 from tests.world.clock import ManualClock, ms
 from tests.world.live.api import KEY, Api, api_of
@@ -46,7 +45,7 @@ async def test_days_are_told_kept_and_added_up(
     clock = ManualClock(ms("2024-03-04T09:00:00"))
 
     def at(text: str) -> None:
-        clock.advance(ms(text) - clock.now_ms())
+        clock.advance_to(ms(text))
 
     async def told() -> list[tuple[Any, ...]]:
         found = [json.loads(each.value) for each in await records_of(settings, USAGE_DAILY)]
@@ -93,8 +92,7 @@ async def test_days_are_told_kept_and_added_up(
             status, body = await api.call("GET", "/analytics/usage")
         assert (status, body["code"]) == (503, "temporarily_unavailable")
 
-        arguments = ["--json", "--url", worker.url, "--key", KEY]
-        said = await asyncio.to_thread(CliRunner().invoke, verify, arguments)
-        assert said.exit_code == 0, said.output
-        verified = json.loads(said.stdout)["records_verified"]
-        assert (verified[USAGE_DAILY], verified[USAGE_CHANGED]) == (3, 3)
+        exit_code, said = await verified(worker)
+        assert exit_code == 0, said
+        counts = said["records_verified"]
+        assert (counts[USAGE_DAILY], counts[USAGE_CHANGED]) == (3, 3)

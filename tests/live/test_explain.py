@@ -30,7 +30,7 @@ from tests.live.proofs import (
     verified,
 )
 from tests.world.live.api import Api, Json
-from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
+from tests.world.live.producer import foreign_producer, raw_event, send_in_turn
 from tests.world.live.world import Months
 from tests.world.waiting import eventually
 
@@ -154,7 +154,8 @@ async def test_trace_says_what_became_of_an_event_and_why(
         raw_event(sub, "odd", "users", now, user="u", operation_type="maybe"),
         raw_event(sub, "out-of-range", "calls", "9999999999"),
     ]
-    await send_one_by_one(live_settings, sent)
+    async with foreign_producer(live_settings) as producer:
+        await send_in_turn(producer, live_settings.topic(live_settings.raw_topic), sent)
     await is_folded(worker, 8)
 
     (first, again, other) = await arrivals_of(api, "counts", sub)
@@ -190,10 +191,9 @@ async def test_corrected_events_are_traced_and_proved(
 ) -> None:
     await define(api)
     now, sub = f"{Months().now_ms // 1000}", NAMES[0]
-    await send_one_by_one(
-        live_settings,
-        [raw_event(sub, f"c{number}", "traffic", now, gb=f"{number}") for number in range(1, 4)],
-    )
+    sent = [raw_event(sub, f"c{number}", "traffic", now, gb=f"{number}") for number in range(1, 4)]
+    async with foreign_producer(live_settings) as producer:
+        await send_in_turn(producer, live_settings.topic(live_settings.raw_topic), sent)
     await is_folded(worker, 3)
     amended = {
         "transaction_id": "c2",
@@ -232,20 +232,6 @@ async def test_corrected_events_are_traced_and_proved(
     assert (status, sorted(lost)) == (1, [("correction", "c1"), ("correction", "c2")])
     said = (await run(worker, verify, "--subscription", sub)).stdout.replace("\n", " ")
     assert said.count("was never taken") == 2
-
-
-async def send_one_by_one(settings: Settings, events: Sequence[Json]) -> None:
-    """Each acknowledged before the next, so that their order is known."""
-    producer = foreign_producer(settings)
-    await producer.start()
-    try:
-        for event in events:
-            key = event_key(event["external_subscription_id"])
-            await producer.send_and_wait(
-                settings.topic(settings.raw_topic), encoded(event), key=key
-            )
-    finally:
-        await producer.stop()
 
 
 async def test_series_add_up_to_the_usage(

@@ -22,9 +22,9 @@ from tests.world.live.consumer import read_ledger, records_of
 from tests.world.live.offline import fold_offline
 from tests.world.live.producer import (
     encoded,
-    event_key,
     foreign_producer,
     raw_event,
+    send_in_turn,
     send_with_header,
 )
 from tests.world.live.worker import SESSIONS
@@ -189,9 +189,8 @@ async def test_the_largest_usage_record_is_published_and_its_cell_restored(
 
 async def _send(settings: Settings, event: Json) -> None:
     """One event, to the home of its subscription."""
-    key, topic = event_key(event["external_subscription_id"]), settings.topic(settings.raw_topic)
     async with _compressing(settings) as producer:
-        await producer.send_and_wait(topic, encoded(event), key=key)
+        await send_in_turn(producer, settings.topic(settings.raw_topic), [event])
 
 
 async def test_a_definition_that_its_topic_does_not_take_is_refused(

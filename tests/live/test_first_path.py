@@ -14,7 +14,13 @@ from aiokafka import AIOKafkaProducer
 from app.settings import LOCAL_ORGANIZATION_ID, Settings
 from tests.world.live.api import Api, Json
 from tests.world.live.consumer import records_of
-from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
+from tests.world.live.producer import (
+    encoded,
+    event_key,
+    foreign_producer,
+    raw_event,
+    send_in_turn,
+)
 from tests.world.live.world import Months
 from tests.world.seeds import metric_bodies
 from tests.world.waiting import eventually
@@ -80,8 +86,7 @@ async def test_seeds_metrics_and_kafka_events(
     ids = await define_metrics(api)
     await subscribe(api, ids, "s")
     topic = live_settings.topic(live_settings.raw_topic)
-    for event in events("s"):
-        await producer.send_and_wait(topic, encoded(event), key=event_key("s"))
+    await send_in_turn(producer, topic, events("s"))
     await eventually(lambda: api.units("acme", "s"), EXPECTED)
 
     async def missing() -> list[str]:
@@ -109,8 +114,7 @@ async def test_events_before_any_definition(
     live_settings: Settings, api: Api, producer: AIOKafkaProducer
 ) -> None:
     topic = live_settings.topic(live_settings.raw_topic)
-    for event in events("s"):
-        await producer.send_and_wait(topic, encoded(event), key=event_key("s"))
+    await send_in_turn(producer, topic, events("s"))
     ids = await define_metrics(api)
     await subscribe(api, ids, "s")
     await eventually(lambda: api.units("acme", "s"), EXPECTED)
@@ -205,8 +209,7 @@ async def test_dead_letters_hold_bytes_and_reasons(
     ids = await define_metrics(api)
     await subscribe(api, ids, "s")
     topic = live_settings.topic(live_settings.raw_topic)
-    for event in events("s"):
-        await producer.send_and_wait(topic, encoded(event), key=event_key("s"))
+    await send_in_turn(producer, topic, events("s"))
     sent = {
         value: await producer.send_and_wait(topic, value, key=event_key("s")) for value in REFUSED
     }

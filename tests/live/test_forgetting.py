@@ -18,7 +18,7 @@ from tests.live.proofs import verified
 from tests.world import bodies
 from tests.world.clock import ManualClock, ms
 from tests.world.live.api import Api, Json, api_of
-from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
+from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event, send_in_turn
 from tests.world.live.worker import SESSIONS
 from tests.world.waiting import eventually
 
@@ -46,7 +46,7 @@ async def test_members_go_when_their_month_is_final_and_come_back_for_a_correcti
 
     async with _running(settings, clock) as (_, api, out):
         await _define(api, "visitors", "unique_count_agg", field_name="user")
-        clock.advance(ms("2024-01-05T00:00:00") - clock.now_ms())
+        clock.advance_to(ms("2024-01-05T00:00:00"))
         topic = settings.topic(settings.raw_topic)
         for number in range(VISITORS):
             at = f"{ms('2024-01-04T12:00:00') // 1000 + number}"
@@ -55,19 +55,19 @@ async def test_members_go_when_their_month_is_final_and_come_back_for_a_correcti
         await out.flush()
         await eventually(lambda: _units(api), f"{VISITORS}.0")
         await eventually(kept, (VISITORS, VISITORS))
-        clock.advance(ms("2024-02-01T00:00:02") - clock.now_ms())
+        clock.advance_to(ms("2024-02-01T00:00:02"))
         await eventually(lambda: _january(api), [f"{VISITORS}.0"])
         assert await kept() == (VISITORS, VISITORS)
         # The late window is over; the next cut is that of February.
-        clock.advance(ms("2024-03-01T00:00:02") - clock.now_ms())
+        clock.advance_to(ms("2024-03-01T00:00:02"))
         await eventually(kept, (0, 0))
         assert await _january(api) == [f"{VISITORS}.0"]
         cancel = {"external_subscription_id": NAME, "operation": "cancel", "transaction_id": "t7"}
         await api.post("/events/corrections", {"correction": cancel})
         await eventually(kept, (VISITORS - 1, VISITORS - 1))
-        clock.advance(ms("2024-03-01T01:00:02") - clock.now_ms())
+        clock.advance_to(ms("2024-03-01T01:00:02"))
         await eventually(lambda: _january(api), [f"{VISITORS - 1}.0"])
-        clock.advance(ms("2024-04-01T00:00:02") - clock.now_ms())
+        clock.advance_to(ms("2024-04-01T00:00:02"))
         await eventually(kept, (0, 0))
         assert await _january(api) == [f"{VISITORS - 1}.0"]
     await redis.aclose()
@@ -132,10 +132,10 @@ async def _send_in(
     month: int, clock: ManualClock, out: AIOKafkaProducer, topic: str, code: str, **properties: Any
 ) -> None:
     """Let the fifth of a month of 2024 come, and send one event of that time."""
-    clock.advance(ms(f"2024-{month:02}-05T00:00:02") - clock.now_ms())
+    clock.advance_to(ms(f"2024-{month:02}-05T00:00:02"))
     now_ms = clock.now_ms()
     event = raw_event(NAME, f"t{month}", code, f"{now_ms // 1000}", **properties)
-    await out.send_and_wait(topic, encoded(event), key=event_key(NAME), timestamp_ms=now_ms)
+    await send_in_turn(out, topic, [event], timestamp_ms=now_ms)
 
 
 async def _groups(api: Api) -> list[Any]:

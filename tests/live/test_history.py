@@ -9,16 +9,15 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from app.billing_periods.instants import iso_seconds
 from app.cli.preview import preview
-from app.cli.verify import verify
 from app.main import Worker, running_worker
 from app.settings import Settings
+from tests.live.proofs import run, verified
 from tests.live.test_corrections import SUBSCRIPTION, event
 from tests.live.weekly import define, subscribe
-from tests.world.live.api import KEY, Api, Json, api_of
+from tests.world.live.api import Api, Json, api_of
 from tests.world.live.consumer import read_ledger
 from tests.world.live.offline import fold_offline
 from tests.world.live.worker import SESSIONS
@@ -60,24 +59,17 @@ async def grouped(api: Api, *keys: str) -> Json:
     }
 
 
-async def previewed(url: str, file: Path, *options: str) -> Json:
+async def previewed(worker: Worker, file: Path, *options: str) -> Json:
     """What `meter preview --json` says."""
-    arguments = [str(file), "--json", "--url", url, "--key", KEY, *options]
-    result = await asyncio.to_thread(CliRunner().invoke, preview, arguments)
+    result = await run(worker, preview, str(file), "--json", *options)
     assert result.exit_code == 0, result.output
     said: Json = json.loads(result.stdout)
     return said
 
 
-async def verified(url: str) -> str:
-    result = await asyncio.to_thread(CliRunner().invoke, verify, ["--url", url, "--key", KEY])
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
-async def assert_previewed(url: str, change: Path) -> None:
+async def assert_previewed(worker: Worker, change: Path) -> None:
     """A preview tells what the published cells would be; of periods not asked about nothing."""
-    said = await previewed(url, change)
+    said = await previewed(worker, change)
     assert [(c["published"], told(c, "before"), told(c, "after")) for c in said["cells"]] == [
         (True, "17.0", None),
         (True, None, "12.0"),
@@ -87,7 +79,7 @@ async def assert_previewed(url: str, change: Path) -> None:
     assert {(c["external_customer_id"], c["external_subscription_id"]) for c in said["cells"]} == {
         ("c", SUBSCRIPTION)
     }
-    later = await previewed(url, change, "--from", "2020-01-01", "--to", "2020-02-01")
+    later = await previewed(worker, change, "--from", "2020-01-01", "--to", "2020-02-01")
     assert later["cells"] == []
 
 
@@ -139,17 +131,17 @@ async def test_a_published_period_is_revised_under_a_history_record(
     change.write_text(json.dumps(await grouped(api, "zone")))
     offset = worker.engine.definitions.records_applied
 
-    await assert_previewed(worker.url, change)
+    await assert_previewed(worker, change)
     assert worker.engine.definitions.records_applied == offset
 
-    await previewed(worker.url, change, "--apply", "--yes")
+    await previewed(worker, change, "--apply", "--yes")
     await asyncio.sleep(1.5)
     assert (await read_ledger(live_settings)).records == before.records
-    await verified(worker.url)
+    assert (await verified(worker))[0] == 0
 
     answer = await api.post("/history", {"history": {"billable_metric_codes": ["gb"]}})
     offset = answer["history"]["definitions_offset"]
-    await verified(worker.url)
+    assert (await verified(worker))[0] == 0
     revised: list[Shown] = [
         (0, "eu", "12.0", None),
         (0, "us", "5.0", None),
@@ -168,7 +160,7 @@ async def test_a_published_period_is_revised_under_a_history_record(
     revised[1] = (1, "us", "7.0", "late_events")
     await eventually(lambda: shown(live_settings), sorted(revised))
     await assert_grouped_by_zone(api, past_s)
-    await verified(worker.url)
+    assert (await verified(worker))[0] == 0
     ledger = await read_ledger(live_settings)
     assert ledger.records == await fold_offline(live_settings, tmp_path)
 
@@ -196,7 +188,7 @@ async def test_a_worker_that_starts_after_it_goes_on_with_it(
         await eventually(published, [("", "3.0")])
         change = tmp_path / "change.json"
         change.write_text(json.dumps(await grouped(api, "zone")))
-        said = await previewed(first.url, change, "--apply", "--history", "--yes")
+        said = await previewed(first, change, "--apply", "--history", "--yes")
         assert said["applied"]
         assert len(said["history"]["charge_ids"]) == 1
     # It may have ended before the cut, after it, or in the middle of the refold.
@@ -206,6 +198,6 @@ async def test_a_worker_that_starts_after_it_goes_on_with_it(
         late["properties"]["zone"] = "eu"
         await api.post("/events", {"event": late})
         await eventually(published, [("", "0.0"), ("eu", "7.0")])
-        await verified(second.url)
+        assert (await verified(second))[0] == 0
         ledger = await read_ledger(live_settings)
         assert ledger.records == await fold_offline(live_settings, tmp_path)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from app.billing_periods.instants import parse_iso8601_ms
 from app.cli.explain import explain
 from app.main import Worker
+from tests.live.proofs import run
 from tests.world import bodies
-from tests.world.live.api import KEY, Api, Json
+from tests.world.live.api import Api, Json
 from tests.world.live.consumer import Ledger, read_on
 from tests.world.live.offline import fold_offline
 from tests.world.waiting import eventually
@@ -85,11 +84,7 @@ async def names_its_records(worker: Worker, api: Api, records: dict[str, Json]) 
             assert {key: instant[key] for key in told} == {key: record[key] for key in told}
             assert instant["events_count"] == record["events_count"]
             assert instant["prorated_units"] is None
-    said = await asyncio.to_thread(
-        CliRunner().invoke,
-        explain,
-        ["sub", "seats", "-o", "table", "--url", worker.url, "--key", KEY],
-    )
+    said = await run(worker, explain, "sub", "seats", "-o", "table")
     assert said.exit_code == 0, said.output
     words = "".join(said.stdout.split())
     assert records["t2"]["instant_id"].split("-")[0] in words

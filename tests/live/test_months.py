@@ -15,7 +15,7 @@ from tests.world import bodies
 from tests.world.clock import ManualClock, ms
 from tests.world.live.api import Api, Json, api_of
 from tests.world.live.consumer import read_ledger, records_of
-from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
+from tests.world.live.producer import foreign_producer, raw_event, send_in_turn
 from tests.world.live.worker import SESSIONS
 from tests.world.waiting import eventually
 
@@ -36,16 +36,14 @@ class Calendar:
 
     def at(self, text: str) -> None:
         """Let time pass until then."""
-        self.clock.advance(ms(text) - self.clock.now_ms())
+        self.clock.advance_to(ms(text))
 
     async def event(self, code: str, at: str, **properties: Any) -> None:
         """An event of that time, appended now and folded on return."""
         self.sent += 1
         event = raw_event("s", f"t{self.sent}", code, f"{ms(at) // 1000}", **properties)
         topic = self.settings.topic(self.settings.raw_topic)
-        await self.out.send_and_wait(
-            topic, encoded(event), key=event_key("s"), timestamp_ms=self.clock.now_ms()
-        )
+        await send_in_turn(self.out, topic, [event], timestamp_ms=self.clock.now_ms())
 
     async def published(self) -> list[tuple[Any, ...]]:
         """Every record in the order of the topic's partition, without identifiers."""

@@ -33,7 +33,7 @@ class Months:
 
     def at(self, text: str) -> None:
         """Let time pass until then."""
-        self.clock.advance(ms(text) - self.clock.now_ms())
+        self.clock.advance_to(ms(text))
 
     async def send(self, month: str) -> None:
         """Send ten events of now, four of them of region eu."""

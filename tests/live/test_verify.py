@@ -247,15 +247,11 @@ async def test_verify_finds_wrong_published_figures_and_messages(
     record = next(
         r for r in published if json.loads(r.value)["external_subscription_id"] == NAMES[1]
     )
-    producer = foreign_producer(live_settings)
-    await producer.start()
-    try:
+    async with foreign_producer(live_settings) as producer:
         for identity in (dict(record.headers)["ce_id"], b"made-up"):
             headers = [(k, identity if k == "ce_id" else v) for k, v in record.headers]
             place = record.topic, record.value, record.key, record.partition
             await producer.send_and_wait(*place, headers=headers)
-    finally:
-        await producer.stop()
     status, found = await verified(worker)
     twice, surplus = found["differences"]
     assert (status, {twice["kind"], surplus["kind"]}) == (1, {"record"})

@@ -18,11 +18,10 @@ from app.kafka.clients import Admin, Consumer, started
 from app.local_servers.ports import free_ports
 from app.local_servers.redis import LocalRedis
 from app.main import running_worker
-from app.settings import Settings
 from tests.secured.authority import Authority
 from tests.secured.conftest import CLIENT, PASSWORD, SECRET, USER, SecuredKafka
 from tests.world.live.api import Api
-from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
+from tests.world.live.producer import foreign_producer, raw_event, send_in_turn
 from tests.world.live.servers import MakeSettings
 from tests.world.live.worker import SESSIONS
 from tests.world.waiting import eventually
@@ -117,24 +116,12 @@ async def test_a_worker_counts_over_tls_and_starts_as_quickly(
             assert time.monotonic() < began_s + READY_WITHIN_S
             await asyncio.sleep(0.05)
         await api.make_metric("calls", "count_agg")
-        await _send(settings, 10)
+        async with foreign_producer(settings) as producer:
+            events = [raw_event("me", f"t{number}", "calls") for number in range(10)]
+            await send_in_turn(producer, settings.topic(settings.raw_topic), events)
         await eventually(lambda: _units(api), "10.0")
         ended_s = time.monotonic()
     assert time.monotonic() < ended_s + READY_WITHIN_S
-
-
-async def _send(settings: Settings, count: int) -> None:
-    producer = foreign_producer(settings)
-    await producer.start()
-    try:
-        for number in range(count):
-            await producer.send_and_wait(
-                settings.topic(settings.raw_topic),
-                encoded(raw_event("me", f"t{number}", "calls")),
-                key=event_key("me"),
-            )
-    finally:
-        await producer.stop()
 
 
 async def _units(api: Api) -> object:

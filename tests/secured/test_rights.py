@@ -34,7 +34,7 @@ from app.settings import HOST, Settings
 from tests.secured.conftest import PASSWORD, SecuredKafka
 from tests.world.definitions import ORG
 from tests.world.live.api import Api
-from tests.world.live.producer import encoded, event_key, foreign_producer, raw_event
+from tests.world.live.producer import encoded, foreign_producer, raw_event, send_in_turn
 from tests.world.live.receiver import Receiver, receiving
 from tests.world.live.servers import MakeSettings
 from tests.world.live.webhooks import running_webhooks, write_key
@@ -144,9 +144,8 @@ async def test_the_least_rights_suffice_and_reach_no_further(
     async with running_worker(worker, **SESSIONS) as running, Api(running.url) as api:
         await api.make_metric("calls", "count_agg")
         async with foreign_producer(of("least_producer")) as producer:
-            for number in range(3):
-                value = encoded(raw_event("me", f"t{number}", "calls"))
-                await producer.send_and_wait(raw, value, key=event_key("me"))
+            events = [raw_event("me", f"t{number}", "calls") for number in range(3)]
+            await send_in_turn(producer, raw, events)
             for spec in topic_specs(operator):
                 if spec.name != raw:
                     with pytest.raises(TopicAuthorizationFailedError):

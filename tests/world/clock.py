@@ -40,6 +40,10 @@ class ManualClock:
         self._now_ms += by_ms
         self._elapsed_ms += by_ms
 
+    def advance_to(self, at_ms: int) -> None:
+        """Let time pass until then."""
+        self.advance(at_ms - self._now_ms)
+
     def jump(self, to_ms: int) -> None:
         """Set the wall clock, forwards or backwards, as an operator or NTP would."""
         self._now_ms = to_ms

@@ -10,9 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from app.cli.main import cli
-from app.local_servers.kafka import LocalKafka
 from app.local_servers.ports import free_ports
-from app.local_servers.redis import LocalRedis
 from app.main import Worker, running_worker
 from tests.world import bodies
 from tests.world.live.api import KEY, Api, api_of
@@ -27,15 +25,10 @@ Meter = Callable[..., Awaitable[Result]]
 
 
 @pytest.fixture
-async def worker(
-    make_settings: MakeSettings, local_kafka: LocalKafka, local_redis: LocalRedis
-) -> AsyncIterator[Worker]:
+async def worker(make_served: MakeSettings) -> AsyncIterator[Worker]:
     """A worker that owns its partitions."""
     (port,) = free_ports(1)
-    settings = make_settings(
-        kafka_bootstrap_servers=local_kafka.bootstrap_servers,
-        kafka_dir=local_kafka.directory,
-        redis_url=local_redis.url,
+    settings = make_served(
         http_port=port,
         raw_partitions=2,
         flush_interval_s=0.3,

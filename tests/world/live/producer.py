@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import orjson
@@ -99,6 +99,15 @@ def raw_event(
 def encoded(event: object) -> bytes:
     """The bytes of a record."""
     return orjson.dumps(event)
+
+
+async def send_in_turn(
+    producer: AIOKafkaProducer, topic: str, events: Iterable[dict[str, Any]], **more: Any
+) -> None:
+    """Send each once the one before is acknowledged, so that their order is known."""
+    for event in events:
+        key = event_key(event["external_subscription_id"])
+        await producer.send_and_wait(topic, encoded(event), key=key, **more)
 
 
 async def send_bytes(producer: AIOKafkaProducer, tp: TopicPartition, batch: bytes) -> int:

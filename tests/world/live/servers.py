@@ -88,30 +88,32 @@ def make_settings(topic_prefix: str, tmp_path: Path) -> MakeSettings:
 
 
 @pytest.fixture
-def settings(
+def make_served(
     make_settings: MakeSettings, local_kafka: LocalKafka, local_redis: LocalRedis
-) -> Settings:
-    """Settings that point at the session's real Kafka and Redis."""
-    return make_settings(
+) -> MakeSettings:
+    """A factory of `Settings` that point at the session's real Kafka and Redis."""
+    return partial(
+        make_settings,
         kafka_bootstrap_servers=local_kafka.bootstrap_servers,
         kafka_dir=local_kafka.directory,
         redis_url=local_redis.url,
     )
 
 
+@pytest.fixture
+def settings(make_served: MakeSettings) -> Settings:
+    """Settings of a worker on them."""
+    return make_served()
+
+
 REVISE_EVERY_S = 2
 
 
 @pytest.fixture
-def live_settings(
-    make_settings: MakeSettings, local_kafka: LocalKafka, local_redis: LocalRedis
-) -> Settings:
+def live_settings(make_served: MakeSettings) -> Settings:
     """Three partitions, quick and small flushes, late events published after seconds."""
     (port,) = free_ports(1)
-    return make_settings(
-        kafka_bootstrap_servers=local_kafka.bootstrap_servers,
-        kafka_dir=local_kafka.directory,
-        redis_url=local_redis.url,
+    return make_served(
         http_port=port,
         raw_partitions=3,
         flush_interval_s=0.3,
