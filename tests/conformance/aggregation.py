@@ -24,6 +24,7 @@ from tests.conformance.scenario import (
     arrivals,
     charge_of,
     fold,
+    is_bucket,
     metric_of,
 )
 from tests.conformance.single_events import check_single_events
@@ -140,7 +141,7 @@ def _filters(
     left = list(filters)
     for number, expected in enumerate(wanted):
         here = f"{place}[{number}]"
-        named = next((f for f in left if _is_bucket(f, expected)), _NO_BUCKET)
+        named = next((f for f in left if is_bucket(f, expected)), _NO_BUCKET)
         if isinstance(named, _NoBucket):
             yield Difference(here, f"a bucket {expected.get('values')}", "none")
             continue
@@ -158,18 +159,6 @@ class _NoBucket:
 
 
 _NO_BUCKET = _NoBucket()
-
-
-def _is_bucket(candidate: ChargeFilter | None, expected: Json) -> bool:
-    """Whether an expectation means this filter: by name if it has one, else by values."""
-    name, values = expected.get("name"), expected.get("values")
-    if candidate is None or (name is None and values is None):
-        return candidate is None and name is None and values is None
-    if name is not None:
-        return bool(candidate.invoice_display_name == name)
-    return {key: set(texts) for key, texts in candidate.values.items()} == {
-        key: set(texts) for key, texts in (values or {}).items()
-    }
 
 
 def _cells_of(bucket: ChargeFilter | None, found: list[CellFigures]) -> list[CellFigures]:

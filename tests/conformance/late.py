@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from app.api.usage.usage_json import current_usage_json
-from app.billing_periods.instants import parse_iso8601_ms
 from app.definitions.model import SettingsRecord
 from app.offline.fold import EventLine, OfflineMeter
 from app.wire.refusals import Refusal
@@ -17,7 +16,7 @@ from tables.partition.intake import RefusedArrival
 from tests.conformance.comparison import Difference
 from tests.conformance.files import Json, Literals, Vector
 from tests.conformance.request_log import RequestLog
-from tests.conformance.scenario import ORGANIZATION, CannotRun
+from tests.conformance.scenario import ORGANIZATION, instant_ms
 
 _USUAL = {
     "close_grid_s": 1,
@@ -38,7 +37,7 @@ def check_late_vector(vector: Vector) -> list[Difference]:
 
 
 def _differences(vector: Vector) -> Iterator[Difference]:
-    at_ms = _instant_ms(vector.json["at"])
+    at_ms = instant_ms(vector.json["at"])
     meter = folded(vector, at_ms)
     records = [_read(record.value) for record in meter.records]
     read: Mapping[str, Callable[[], Sequence[Json]]] = {
@@ -60,7 +59,7 @@ def _differences(vector: Vector) -> Iterator[Difference]:
 
 def folded(vector: Vector, at_ms: int) -> OfflineMeter:
     """Both logs of a vector, folded up to a moment."""
-    requests = [(_instant_ms(d["_append_time"]), d) for d in vector.json["definitions"]]
+    requests = [(instant_ms(d["_append_time"]), d) for d in vector.json["definitions"]]
     settings = msgspec.convert({**_USUAL, **vector.json.get("settings", {})}, SettingsRecord)
     log = RequestLog(ORGANIZATION, settings, min((at for at, _ in requests), default=0))
     log.send(requests)
@@ -73,15 +72,8 @@ def _events(events: Sequence[Literals]) -> Iterator[EventLine]:
     for offset, event in enumerate(events):
         value = {name: literal for name, literal in event.items() if name != "_append_time"}
         record = msgspec.json.encode({"organization_id": ORGANIZATION, **value})
-        appended_ms = _instant_ms(msgspec.json.decode(event["_append_time"], type=str))
+        appended_ms = instant_ms(msgspec.json.decode(event["_append_time"], type=str))
         yield EventLine(appended_ms, 0, offset, record)
-
-
-def _instant_ms(text: str) -> int:
-    at_ms = parse_iso8601_ms(text)
-    if at_ms is None:
-        raise CannotRun(f"{text!r} is no instant")
-    return at_ms
 
 
 def _read(value: bytes) -> Json:

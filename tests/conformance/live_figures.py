@@ -11,7 +11,7 @@ from app.numbers import ZERO, exact_sum
 from tests.conformance.comparison import Comparison, Difference, numbers_of
 from tests.conformance.figures import CellFigures, Numbers
 from tests.conformance.files import Json
-from tests.conformance.scenario import ONE_BUCKET
+from tests.conformance.scenario import ONE_BUCKET, is_bucket
 
 _CLAMPED = ("units", "full_units", "current_units", "total_aggregated_units")
 
@@ -161,7 +161,7 @@ def _figures(expect: Json, charge: Charge, place: str) -> Iterator[_Figure]:
         yield _group(group, _everything, place)
     left: list[ChargeFilter | None] = [*charge.filters, None]
     for bucket in expect.get("filters") or ():
-        named = next(f for f in left if _is_bucket(f, bucket))
+        named = next(f for f in left if is_bucket(f, bucket))
         left.remove(named)
         of, inside = _in_bucket(named), f"{place}{bucket.get('name') or bucket.get('values')} "
         parts = ("values", "name", "groups")
@@ -187,17 +187,6 @@ def _group(group: Json, inside: Wanted, place: str) -> _Figure:
         return inside(cell) and dict(cell.grouped_by) == wanted
 
     return _Figure(f"{place}{wanted} ", {k: v for k, v in group.items() if k != "grouped_by"}, of)
-
-
-def _is_bucket(candidate: ChargeFilter | None, bucket: Json) -> bool:
-    name, values = bucket.get("name"), bucket.get("values")
-    if candidate is None or (name is None and values is None):
-        return candidate is None and name is None and values is None
-    if name is not None:
-        return bool(candidate.invoice_display_name == name)
-    return {k: set(v) for k, v in candidate.values.items()} == {
-        k: set(v) for k, v in (values or {}).items()
-    }
 
 
 def _in_bucket(bucket: ChargeFilter | None) -> Wanted:

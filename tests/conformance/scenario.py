@@ -174,7 +174,7 @@ def period_of(described: Json | None, subscription: Json) -> Period:
     """
     if described is None:
         return _period(0, LAST_MS, LAST_MS + 1, "UTC", None, subscription)
-    from_ms, to_ms = _instant_ms(described["from"]), _instant_ms(described["to"])
+    from_ms, to_ms = instant_ms(described["from"]), instant_ms(described["to"])
     end_ms = to_ms + (1 if "." in described["to"] else 1000)
     timezone = described.get("timezone") or "UTC"
     return _period(from_ms, to_ms, end_ms, timezone, described.get("duration_days"), subscription)
@@ -203,7 +203,20 @@ def _period(
     )
 
 
-def _instant_ms(text: str) -> int:
+def is_bucket(candidate: ChargeFilter | None, expected: Json) -> bool:
+    """Whether an expectation means this filter: by name if it has one, else by values."""
+    name, values = expected.get("name"), expected.get("values")
+    if candidate is None or (name is None and values is None):
+        return candidate is None and name is None and values is None
+    if name is not None:
+        return bool(candidate.invoice_display_name == name)
+    return {key: set(texts) for key, texts in candidate.values.items()} == {
+        key: set(texts) for key, texts in (values or {}).items()
+    }
+
+
+def instant_ms(text: str) -> int:
+    """Return the instant that a vector names, in milliseconds."""
     at_ms = parse_iso8601_ms(text)
     if at_ms is None:
         raise CannotRun(f"{text!r} is no instant")

@@ -15,7 +15,6 @@ from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFai
 from aiokafka.protocol.admin import CreateAclsRequest
 
 from app.cli.doctor import brokers
-from app.clock import SystemClock
 from app.definitions import commands
 from app.kafka.clients import Consumer, Producer, started
 from app.kafka.topics import (
@@ -32,6 +31,7 @@ from app.local_servers.redis import LocalRedis
 from app.main import running_worker
 from app.settings import HOST, Settings
 from tests.secured.conftest import PASSWORD, SecuredKafka
+from tests.world.clock import AheadClock
 from tests.world.definitions import ORG
 from tests.world.live.api import Api
 from tests.world.live.producer import encoded, foreign_producer, raw_event, send_in_turn
@@ -220,7 +220,7 @@ async def test_webhooks_are_told_with_the_least_rights(
             body = {"name": "m", "code": f"m{number}", "aggregation_type": "count_agg"}
             made.append(commands.create_billable_metric(ORG, body))
         await producer.send_and_wait(definitions, made[0].encode(), partition=0)
-        clock = Ahead()
+        clock = AheadClock()
         for number, command in enumerate(made[1:], 1):
             # The second time it goes on where its own group has committed.
             async with running_webhooks(teller, clock, events_errors=True):
@@ -241,15 +241,6 @@ async def test_webhooks_are_told_with_the_least_rights(
         async with started(Producer(**options)) as it:
             with pytest.raises(TopicAuthorizationFailedError):
                 await it.send_and_wait(definitions, b"{}", partition=0)
-
-
-class Ahead(SystemClock):
-    """A clock that can be set ahead."""
-
-    ahead_ms = 0
-
-    def now_ms(self) -> int:
-        return super().now_ms() + self.ahead_ms
 
 
 def _told(receiver: Receiver, kind: str, count: int) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+from app.clock import SystemClock
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HOUR_MS = 3_600_000
@@ -18,6 +21,16 @@ def ms(text: str) -> int:
 
 START_MS = ms("2024-01-01T00:00:00Z")
 """A Monday, so that weekly calendar periods start with it."""
+
+
+@dataclass
+class AheadClock(SystemClock):
+    """The machine's clock, ahead by so much; it can be set further."""
+
+    ahead_ms: int = 0
+
+    def now_ms(self) -> int:
+        return super().now_ms() + self.ahead_ms
 
 
 class ManualClock:

@@ -15,7 +15,6 @@ from app.cli.doctor import brokers, command, environment, host, worker
 from app.cli.doctor import redis as doctors_redis
 from app.cli.doctor.finding import Finding, exit_code
 from app.cli.main import cli
-from app.clock import SystemClock
 from app.kafka import appender
 from app.kafka.clients import Producer, started
 from app.kafka.cluster import cluster_of
@@ -28,6 +27,7 @@ from app.runtime.local_state import LocalState
 from app.settings import Settings
 from app.wire.keys import home_partition
 from tests.app.cli.conftest import Meter
+from tests.world.clock import AheadClock
 from tests.world.waiting import eventually
 
 
@@ -262,11 +262,7 @@ def test_a_redis_with_another_time(told: dict[str, int], outcome: str) -> None:
 async def test_a_broker_with_another_time_or_of_another_release(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Ahead(SystemClock):
-        def now_ms(self) -> int:
-            return super().now_ms() + 60_000
-
-    monkeypatch.setattr(appender, "_CLOCK", Ahead())
+    monkeypatch.setattr(appender, "_CLOCK", AheadClock(60_000))
     async with admin_client(settings) as admin:
         await ensure_topics(settings, admin)
         appending = appender.Appender(settings)

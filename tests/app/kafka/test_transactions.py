@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.admin import NewTopic
 from aiokafka.errors import KafkaError
 
 from app.kafka.log_readers import (
@@ -22,10 +22,12 @@ from app.kafka.log_readers import (
     read_to_end,
     scan,
 )
+from app.kafka.topics import admin_client
 from app.kafka.transactions import MAX_BATCH_BYTES, Fenced, PartitionProducer, Record
 from app.local_servers.kafka import LocalKafka
 from app.settings import Settings
 from app.wire.published_headers import headers_of
+from tests.app.kafka.workers import delete_before
 from tests.world.live.committed import all_of, markers_written
 from tests.world.waiting import until
 
@@ -35,12 +37,10 @@ LARGE = {"max.message.bytes": str(16 * 1024 * 1024)}
 
 
 async def create_topics(settings: Settings, *names: str, partitions: int = 1) -> None:
-    admin = AIOKafkaAdminClient(**settings.kafka_options())
-    await admin.start()
-    try:
-        topics = [NewTopic(settings.topic(name), partitions, 1) for name in names]
-        for topic in topics:
-            topic.topic_configs.update(LARGE)
+    topics = [NewTopic(settings.topic(name), partitions, 1) for name in names]
+    for topic in topics:
+        topic.topic_configs.update(LARGE)
+    async with admin_client(settings) as admin:
         await admin.create_topics(topics)
         while True:
             found = await admin.describe_topics([topic.name for topic in topics])
@@ -48,8 +48,6 @@ async def create_topics(settings: Settings, *names: str, partitions: int = 1) ->
             if len(leaders) == partitions * len(names) and min(leaders) >= 0:
                 return
             await asyncio.sleep(0.05)
-    finally:
-        await admin.close()
 
 
 @pytest.fixture
@@ -372,15 +370,6 @@ async def send(settings: Settings, tp: TopicPartition, values: list[bytes]) -> N
         for value in values:
             await producer.send(tp.topic, value, partition=tp.partition)
         await producer.flush()
-
-
-async def delete_before(settings: Settings, tp: TopicPartition, offset: int) -> None:
-    admin = AIOKafkaAdminClient(**settings.kafka_options())
-    await admin.start()
-    try:
-        await admin.delete_records({tp: RecordsToDelete(before_offset=offset)})
-    finally:
-        await admin.close()
 
 
 async def test_what_lies_close_is_read_over(

@@ -13,7 +13,6 @@ from typing import Any, cast
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import TopicPartition
 from faust.types import TP
 
@@ -32,6 +31,7 @@ from tests.app.kafka.workers import (
     Owner,
     committed,
     crash_of,
+    delete_before,
     kept_batches,
     numbers,
     producer,
@@ -212,14 +212,7 @@ async def test_an_owner_that_cannot_restore_crashes_the_app(ready: Settings) -> 
             raise RuntimeError("the changelog is torn")
 
     broken = Broken("a", Durable(), ready)
-    app = broken.app = make_app(ready, broken, **QUICK)
-
-    @app.agent(app.batch_topic())
-    async def fold(stream: Any) -> None:
-        async for batch in kept_batches(app, stream):
-            broken.fold(batch)
-
-    error = await crash_of(app)
+    error = await crash_of(running(broken, ready))
     assert str(error) == "the changelog is torn"
     assert not broken.folded
 
@@ -242,16 +235,9 @@ async def test_lost_offsets_are_loud(
     await send(ready, raw, numbers(400))
     await delete_before(ready, tp, kept_from)
     durable = Durable(next={tp: stored})
-    owner = Owner("a", durable, ready)
-    app = owner.app = make_app(ready, owner, **QUICK)
-
-    @app.agent(app.batch_topic())
-    async def fold(stream: Any) -> None:
-        async for batch in kept_batches(app, stream):
-            owner.fold(batch)
-
     if lost:
-        assert await crash_of(app)
+        owner = Owner("a", durable, ready)
+        assert await crash_of(running(owner, ready))
         assert isinstance(owner.failure, OffsetsLost)
         return
     async with worker("b", ready, durable):
@@ -440,16 +426,6 @@ async def test_a_worker_that_fetches_nothing_any_more_crashes(
     monkeypatch.setattr(Fetcher, "_get_actions_per_node", broken)
     error = await crash_of(running(owner, ready))
     assert isinstance(error, FetchingEnded | CancelledUnderneath)
-
-
-async def delete_before(settings: Settings, tp: TP, offset: int) -> None:
-    """Do at once what retention would do."""
-    admin = AIOKafkaAdminClient(**settings.kafka_options())
-    await admin.start()
-    try:
-        await admin.delete_records({TopicPartition(*tp): RecordsToDelete(before_offset=offset)})
-    finally:
-        await admin.close()
 
 
 @pytest.mark.parametrize("order", ["ba", "ab"], ids=["a follower", "the leader"])

@@ -9,14 +9,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import RecordsToDelete
 from faust.types import TP
 
 from app.kafka.faust_app import MeterApp, make_app
 from app.kafka.placing import LOG_START
 from app.kafka.record_batch import RecordBatch
-from app.kafka.topics import EVENTS_REKEYED
+from app.kafka.topics import EVENTS_REKEYED, admin_client
 from app.settings import Settings
 from tests.world.waiting import until
 
@@ -185,13 +185,15 @@ async def send(settings: Settings, topic: str, values: list[bytes], start: int =
 
 
 async def committed(settings: Settings) -> dict[TP, int]:
-    admin = AIOKafkaAdminClient(**settings.kafka_options())
-    await admin.start()
-    try:
+    async with admin_client(settings) as admin:
         found = await admin.list_consumer_group_offsets(settings.consumer_group)
-    finally:
-        await admin.close()
     return {TP(tp.topic, tp.partition): meta.offset for tp, meta in found.items()}
+
+
+async def delete_before(settings: Settings, tp: TopicPartition, offset: int) -> None:
+    """Do at once what retention would do."""
+    async with admin_client(settings) as admin:
+        await admin.delete_records({TopicPartition(*tp): RecordsToDelete(offset)})
 
 
 def numbers(count: int, start: int = 0) -> list[bytes]:

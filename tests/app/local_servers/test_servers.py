@@ -17,6 +17,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from redis.asyncio import Redis
 
 from app.errors import StackError
+from app.kafka.topics import admin_client
 from app.local_servers.kafka import LocalKafka, new_cluster_id
 from app.local_servers.ports import free_ports
 from app.local_servers.redis import BUNDLING_PACKAGES, LocalRedis, find_redis_server
@@ -56,12 +57,8 @@ async def _values(kafka: LocalKafka, count: int) -> list[bytes]:
 
 
 async def test_session_servers_answer(settings: Settings) -> None:
-    admin = AIOKafkaAdminClient(**settings.kafka_options())
-    await admin.start()
-    try:
+    async with admin_client(settings) as admin:
         assert len((await admin.describe_cluster())["brokers"]) == 1
-    finally:
-        await admin.close()
     assert settings.redis_url
     async with Redis.from_url(settings.redis_url) as client:
         assert await client.ping()

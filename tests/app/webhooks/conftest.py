@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -28,19 +27,6 @@ from tests.world.waiting import PATIENCE_S
 ORG = "acme"
 HMAC_KEY = "hmac-secret"
 ISSUER = "https://meter.example"
-
-
-@dataclass
-class Ahead:
-    """A clock that is ahead, and can be set further."""
-
-    ahead_ms: int = 0
-
-    def now_ms(self) -> int:
-        return time.time_ns() // 1_000_000 + self.ahead_ms
-
-    def monotonic_s(self) -> float:
-        return time.monotonic()
 
 
 @dataclass

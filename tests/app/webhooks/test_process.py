@@ -44,7 +44,6 @@ from tests.app.webhooks.conftest import (
     HMAC_KEY,
     ISSUER,
     ORG,
-    Ahead,
     Topics,
     alert,
     assigned,
@@ -53,6 +52,7 @@ from tests.app.webhooks.conftest import (
     producing,
     says,
 )
+from tests.world.clock import AheadClock
 from tests.world.definitions_log import metric_body, plan_body, subscription_body
 from tests.world.live.receiver import Receiver, Request
 from tests.world.live.webhooks import running_webhooks
@@ -360,7 +360,7 @@ async def test_what_comes_with_time_is_told_when_it_has_come(
         await topics.define(commands.create_subscription(ORG, body))
         await committed(topics.settings, METER_DEFINITIONS, 4)
         assert receiver.requests == []
-    clock = Ahead(100_000_000)  # more than a day
+    clock = AheadClock(100_000_000)  # more than a day
     async with running_webhooks(topics.settings, clock):
         await until(lambda: len(receiver.requests) == 1)
         (told,) = receiver.requests
@@ -376,7 +376,7 @@ async def test_what_comes_with_time_is_told_when_it_has_come(
 async def test_once_an_hour_events_that_nothing_can_count_are_told(
     topics: Topics, receiver: Receiver
 ) -> None:
-    clock = Ahead()
+    clock = AheadClock()
     settings = topics.settings
     async with running_webhooks(settings, clock, events_errors=True):
         await assigned(settings)

@@ -11,7 +11,6 @@ from app.local_servers.kafka import LocalKafka
 from app.settings import Settings
 from app.webhooks import outboxes
 from tests.app.webhooks.conftest import (
-    Ahead,
     Topics,
     alert,
     assigned,
@@ -20,6 +19,7 @@ from tests.app.webhooks.conftest import (
     page,
     says,
 )
+from tests.world.clock import AheadClock
 from tests.world.live.paused import pause, resume
 from tests.world.live.webhooks import running_webhooks
 from tests.world.waiting import PATIENCE_S
@@ -30,7 +30,7 @@ async def test_webhooks_that_stand_still_say_since_when(
 ) -> None:
     """The clock is ahead of brokers by 1,000 s, and then by 3,000 s."""
     monkeypatch.setattr(outboxes, "MOST_OF_ONE", 1)
-    settings, clock = topics.settings, Ahead(1_000_000)
+    settings, clock = topics.settings, AheadClock(1_000_000)
     waits, unread = (f"meter_webhooks_oldest_{what}_seconds" for what in ("waiting", "unread"))
     answering = web.AppRunner(web.Application())
     over = asyncio.Event()

@@ -22,8 +22,8 @@ from app.webhooks.definitions import FollowedDefinitions
 from app.webhooks.message import Message, body_of
 from app.webhooks.outboxes import Outboxes
 from app.webhooks.records import alert
-from tests.app.webhooks.conftest import ORG, Ahead, Topics, assigned
-from tests.world.clock import ms
+from tests.app.webhooks.conftest import ORG, Topics, assigned
+from tests.world.clock import AheadClock, ms
 from tests.world.definitions_log import plan_body, subscription_body
 from tests.world.live.receiver import Receiver
 from tests.world.live.webhooks import running_webhooks
@@ -87,7 +87,7 @@ async def test_definitions_are_applied_in_turns(
 async def test_instants_are_told_in_turns(
     topics: Topics, receiver: Receiver, rounds: Rounds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = Ahead()
+    clock = AheadClock()
     monkeypatch.setattr(telling, "body_of", rounds.noting(body_of))
     await topics.endpoint(f"{receiver.url}/a", event_types=["subscription.terminated"])
     await subscribe(topics, map(str, range(MANY)))
@@ -104,7 +104,7 @@ async def test_instants_are_told_in_turns(
 async def test_what_a_record_brings_of_an_instant_before_the_one_that_is_told_is_the_records(
     topics: Topics, receiver: Receiver, rounds: Rounds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock, places = Ahead(), dict[str, int]()
+    clock, places = AheadClock(), dict[str, int]()
     put = Outboxes.put
 
     async def noted(self: Outboxes, message: Message, begin: Any, done: Any) -> None:
