@@ -26,7 +26,7 @@ from tests.world.definitions import (
     definitions_of,
     metric_body,
 )
-from tests.world.events import arrivals, event
+from tests.world.events import arrivals, arrived, event
 from tests.world.partition import Live
 
 NAME = (ORG, SUBSCRIPTION)
@@ -111,8 +111,7 @@ def used(codes: Sequence[str], *, cools: bool, definitions: Sequence[CommandAt] 
     live.define_all()
     live.look_to_the_end()
     for offset, code in enumerate(codes):
-        sent = event(code, f"t{offset}", START_MS, v="1", g="x", u="a")
-        live.deliver([Arrival(sent, ORG, START_MS, 0, offset, 0)])
+        live.deliver([arrived(code, offset, START_MS, v="1", g="x", u="a")])
     live.flush()
     if cools:
         live.partition.packing.pack(NAME)
@@ -160,8 +159,7 @@ def test_packed_cells_come_back_as_they_stand() -> None:
         live = used(["sum"], definitions=definitions, cools=cools)
         at_ms = START_MS + DAY_MS
         live.append(at_ms, commands.update_plan(ORG, "plan", {"charges": [plain]}))
-        later = event("sum", "later", at_ms, v="2", g="y")
-        live.deliver([Arrival(later, ORG, at_ms, 0, 9, 0)])
+        live.deliver([arrived("sum", 9, at_ms, transaction_id="later", v="2", g="y")])
         live.look_to_the_end()
         folded.append(live.cells())
     assert folded[0] == folded[1]

@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 
 from app.definitions.model import SettingsRecord
-from app.wire.arrivals import Arrival, CorrectionArrival
+from app.wire.arrivals import CorrectionArrival
 from app.wire.events import Correction, Event
 from tables.closing.close import next_cut
 from tables.maximum import MaximumState
@@ -16,7 +16,7 @@ from tables.partition.refold import Refold
 from tests.laws.test_repairs import SEEDS, play
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS
 from tests.world.definitions import ORG, SETTINGS, SHORT_SETTINGS, SUBSCRIPTION, definitions_of
-from tests.world.events import event
+from tests.world.events import arrived, event
 from tests.world.repaired import NAME, Repaired
 
 MAX = (*NAME, "max")
@@ -51,8 +51,7 @@ class Corrected(Repaired):
     def take(self, code: str, transaction_id: str, value: str, at_ms: int) -> None:
         """Take an event."""
         self._offset += 1
-        one = event(code, transaction_id, at_ms, v=value)
-        self.deliver([Arrival(one, ORG, at_ms, 0, self._offset, 0)])
+        self.deliver([arrived(code, self._offset, at_ms, transaction_id=transaction_id, v=value)])
 
     def amended(self, transaction_id: str, now: Event | None, at_ms: int) -> CorrectionArrival:
         """Return a correction that makes another of an event; None: that cancels it."""

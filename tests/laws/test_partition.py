@@ -24,7 +24,7 @@ from tests.world.definitions import (
     changing_definitions,
     definitions_of,
 )
-from tests.world.events import arrivals, arrived, event, slices
+from tests.world.events import arrivals, arrived, slices
 from tests.world.partition import Live
 from tests.world.profiles import examples
 
@@ -195,8 +195,7 @@ def test_nothing_stays_in_the_store_of_sets_that_a_restart_finds_without_a_charg
     live = Live(definitions_of(UNIQUE))
     live.define_all()
     live.append(START_MS, commands.upsert_customer(ORG, {"external_id": "customer"}))
-    use = event("heads", "t", START_MS, u="a")
-    live.deliver([Arrival(use, ORG, START_MS + WEEK_MS, 0, 0, 0)])
+    live.deliver([arrived("heads", 0, START_MS, START_MS + WEEK_MS, transaction_id="t", u="a")])
     live.restart()
     assert live.changelog.stored_sets()
     live.append(START_MS, commands.delete_billable_metric(ORG, "heads"))

@@ -288,8 +288,7 @@ def test_an_event_that_was_refused_names_nothing() -> None:
     worker.append(START_MS - HOUR_MS, commands.set_settings(implicit))
     far_ms = START_MS + 50 * 365 * DAY_MS
     for number, (name, at_ms) in enumerate([("sub", START_MS), ("refused", far_ms)]):
-        one = event("count", f"t{number}", at_ms, name)
-        worker.deliver([Arrival(one, ORG, START_MS, 0, number, 0)])
+        worker.deliver([arrived("count", number, at_ms, START_MS, external_id=name)])
     worker.append(START_MS + HOUR_MS, commands.create_billable_metric(ORG, metric_body("count")))
     assert list(worker.partition.event_ranges.codes) == [(ORG, "sub")]
 
@@ -336,8 +335,7 @@ def test_a_search_leaves_alone_what_lacks_events_of_its_own() -> None:
     worker.refold = lambda keys, **_: refolded.append(set(keys))  # type: ignore[method-assign]
     worker.append(START_MS + 2, commands.create_subscription(ORG, subscription_body()))
     assert {REST} in refolded
-    later = event("count", "t3", START_MS, "sub")
-    worker.deliver([Arrival(later, ORG, START_MS + 3, 0, 3, 0)])
+    worker.deliver([arrived("count", 3, START_MS, START_MS + 3, external_id="sub")])
     for start, folds in ((3, True), (4, False)):
         job, kept = Refold(worker.partition, {REST}), LogsKept(raw_start=start)
         job.search_in(kept)

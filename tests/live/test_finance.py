@@ -252,10 +252,8 @@ async def of_events(api: Api, meter: Meter) -> None:
         answer = await meter("explain", "s", "traffic", "--at", at, *words)
         # A correction may be on its way to the cells (1), or a partition not to be asked now (3).
         assert answer.exit_code in (0, 1, 3), answer.output
-        header, *lines = (line.split("\t") for line in answer.stdout.splitlines() or [""])
-        rows = (dict(zip(header, line, strict=True)) for line in lines)
         names = ("transaction_id", "status", "change", "revision", "grouped_by")
-        return [tuple(row[name] for name in names) for row in rows]
+        return [tuple(row[name] for name in names) for row in rows_of(answer)]
 
     in_time = [
         ("t0", "counted", "", "0", ""),
@@ -298,9 +296,14 @@ async def of_events(api: Api, meter: Meter) -> None:
 async def revision_of(meter: Meter, group: str) -> int:
     """Return the newest revision of a group of October's traffic."""
     answer = await meter("records", "s", "-o", "tsv")
-    header, *lines = (line.split("\t") for line in answer.stdout.splitlines())
-    rows = (dict(zip(header, line, strict=True)) for line in lines)
-    return max((int(row["revision"]) for row in rows if row["grouped_by"] == group), default=-1)
+    found = [int(row["revision"]) for row in rows_of(answer) if row["grouped_by"] == group]
+    return max(found, default=-1)
+
+
+def rows_of(answer: Result) -> list[dict[str, str]]:
+    """Return the rows of a table by their headings."""
+    header, *lines = (line.split("\t") for line in answer.stdout.splitlines() or [""])
+    return [dict(zip(header, line, strict=True)) for line in lines]
 
 
 async def cancel(api: Api, transaction_id: str) -> None:
@@ -335,9 +338,7 @@ async def of_cells(api: Api, meter: Meter) -> None:
     _, ended = await api.call("GET", "/usage_records?type=period.completed")
     assert {record["type"] for record in ended["usage_records"]} == {"period.completed"}
 
-    as_rows = (await meter("records", "s")).stdout.splitlines()
-    names = as_rows[0].split("\t")
-    rows = [dict(zip(names, line.split("\t"), strict=True)) for line in as_rows[1:]]
+    rows = rows_of(await meter("records", "s"))
     assert sorted((row["filters"], row["grouped_by"], row["units"]) for row in rows) == [
         ("", "zone=z1", "2.0"),
         ("", "zone=z2", "1.5"),

@@ -40,7 +40,7 @@ from tests.world.definitions import (
     CommandAt,
     definitions_of,
 )
-from tests.world.events import amend, cancel, event
+from tests.world.events import amend, arrived, cancel, event
 from tests.world.partition import AtOnce, Live
 from tests.world.repaired import Repaired
 from tests.world.story import Story
@@ -486,8 +486,7 @@ def test_a_final_period_tells_what_it_has_billed_after_a_restart_too(*, restarts
     settings = replace(SETTINGS, late_window_s=3_600)
     live = Repaired(definitions_of(["passes"], settings), repairs=True)
     for number, dated_ms in enumerate((INSIDE_MS, INSIDE_MS + DAY_MS)):
-        sent = event("passes", f"t{number}", dated_ms, u=f"{number}")
-        live.deliver([Arrival(sent, ORG, INSIDE_MS, 0, number, 0)])
+        live.deliver([arrived("passes", number, dated_ms, INSIDE_MS, u=f"{number}")])
     live.close_until(INSIDE_MS + HOUR_MS)
     live.append(INSIDE_MS + HOUR_MS, commands.terminate_subscription(ORG, SUBSCRIPTION))
     at_ms = AFTER_DUE_MS + 1
@@ -719,8 +718,7 @@ def test_corrections_that_are_told_are_followed_no_more() -> None:
     name, settings = (ORG, SUBSCRIPTION), live.partition.redirection.new_settings
     followed = live.partition.corrections.followed
     for number in range(2):
-        sent = event("sum", f"t{number}", INSIDE_MS, v="1")
-        live.deliver([Arrival(sent, ORG, INSIDE_MS, 0, number, 0)])
+        live.deliver([arrived("sum", number, INSIDE_MS, v="1")])
     for number in range(2):
         told = Correction(ORG, SUBSCRIPTION, f"t{number}", "cancel", None, f"c{number}", b"")
         at_ms = INSIDE_MS + 120_000 * number + 1
@@ -766,8 +764,7 @@ def test_events_go_straight_where_no_correction_can_be_about_them(*, restarts: b
     live = Live(definitions_of(["sum"]))
     live.define_all()
     for number in range(2):
-        sent = event("sum", f"t{number}", INSIDE_MS, v="1")
-        live.deliver([Arrival(sent, ORG, INSIDE_MS, 0, number, 0)])
+        live.deliver([arrived("sum", number, INSIDE_MS, v="1")])
     told = Correction(ORG, SUBSCRIPTION, "t0", "cancel", None, "c", b"")
     live.partition.corrected.correct(CorrectionArrival(told, ORG, INSIDE_MS + 1, 0, 2, 0))
     if restarts:

@@ -36,7 +36,7 @@ from tests.world.definitions import (
     metric_body,
     presented_by,
 )
-from tests.world.events import amend, cancel, event, raw
+from tests.world.events import amend, arrived, cancel, event, raw
 from tests.world.partition import Live
 from tests.world.verified import rounds
 
@@ -82,8 +82,7 @@ def test_groups_by_the_result_of_an_expression_are_admitted_by_it() -> None:
     live = Live(definitions)
     live.define_all()
     for offset in (3, 2, 1, 0):
-        sent = event("sum", f"t{offset}", INSIDE_MS, v=str(offset), g="x")
-        live.deliver([Arrival(sent, ORG, INSIDE_MS + offset, 0, offset, 0)])
+        live.deliver([arrived("sum", offset, INSIDE_MS, INSIDE_MS + offset, v=str(offset), g="x")])
     live.refold_all()
     assert groups_of(live) == {"0", "1"}
     assert verified(live) == []
@@ -439,8 +438,7 @@ def test_an_event_beyond_the_limit_bills_nothing_at_once(moved_on: bool) -> None
     live.define_all()
     for number, group in ((5, "y"), (4, "z")):
         at_ms = INSIDE_MS + number
-        sent = event("passes", f"t{number}", at_ms, u=group, g=group, operation_type="add")
-        live.deliver([Arrival(sent, ORG, at_ms, 0, number, 0)])
+        live.deliver([arrived("passes", number, at_ms, u=group, g=group, operation_type="add")])
     if moved_on:
         body = metric_body("passes", name="renamed")
         live.append(INSIDE_MS + HOUR_MS, commands.update_billable_metric(ORG, "passes", body))

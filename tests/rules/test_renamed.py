@@ -11,11 +11,11 @@ import pytest
 
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
-from app.wire.arrivals import Arrival, MeterKey
+from app.wire.arrivals import MeterKey
 from tables.reading.usage import current_usage
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of, metric_body
-from tests.world.events import event
+from tests.world.events import arrived
 from tests.world.partition import Live
 from tests.world.verified import differences
 
@@ -54,8 +54,7 @@ class Held(Live):
 
 def used(live: Live, code: str, number: int) -> None:
     at_ms = START_MS + number * HOUR_MS
-    sent = event(code, f"t{number}", at_ms, v="2", u=f"{number}", operation_type="add")
-    live.deliver([Arrival(sent, ORG, at_ms, 0, number, 0)])
+    live.deliver([arrived(code, number, at_ms, v="2", u=f"{number}", operation_type="add")])
 
 
 def counted(live: Live) -> int:

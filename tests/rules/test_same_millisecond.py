@@ -42,8 +42,7 @@ def used_in_the_second_week() -> Live:
     live = Live(BASE)
     live.define_all()
     live.close_until(START_MS + WEEK_MS + HOUR_MS)
-    use = event("filtered", "t", USED_MS, v="5", g="x")
-    live.deliver([Arrival(use, ORG, USED_MS, 0, 0, 0)])
+    live.deliver([arrived("filtered", 0, USED_MS, transaction_id="t", v="5", g="x")])
     live.append(CHANGED_MS, RENAMED)
     live.partition.checkpoint.definitions_ms = CHANGED_MS
     live.flush()

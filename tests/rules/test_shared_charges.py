@@ -22,7 +22,7 @@ from tests.world.definitions import (
     plan_body,
     subscription_body,
 )
-from tests.world.events import event
+from tests.world.events import arrived, event
 from tests.world.partition import Live
 
 NOW_MS = START_MS + DAY_MS
@@ -40,8 +40,7 @@ def subscribe(live: Live, name: str) -> None:
 
 def send(live: Live, name: str) -> None:
     number = len(live.arrived())
-    sent = event("sum", f"t{number}", NOW_MS, name, v="1", g="x")
-    live.deliver([Arrival(sent, ORG, NOW_MS + number, 0, number, 0)])
+    live.deliver([arrived("sum", number, NOW_MS, NOW_MS + number, external_id=name, v="1", g="x")])
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from tests.world.definitions import (
     definitions_of,
     subscription_body,
 )
-from tests.world.events import event
+from tests.world.events import arrived, event
 from tests.world.partition import Live
 
 ALERT = {
@@ -343,8 +343,7 @@ def test_a_correction_is_decided_also_if_it_is_read_before_the_charge_paid_in_ad
     live = Live(base)
     live.define(len(base) - 1)
     at_ms = base[-1].append_time_ms
-    used = event("passes", "t0", START_MS + DAY_MS, u="a", operation_type="add")
-    live.deliver([Arrival(used, ORG, at_ms, 0, 0, 0)])
+    live.deliver([arrived("passes", 0, START_MS + DAY_MS, at_ms, u="a", operation_type="add")])
     body = Correction(ORG, SUBSCRIPTION, "t0", "cancel", None, "c", b"")
     assert live.partition.corrected.correct(CorrectionArrival(body, ORG, at_ms + 1, 0, 1, 0))
     assert live.partition.instants.corrected == {}

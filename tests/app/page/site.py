@@ -10,6 +10,23 @@ from tests.app.api.ledger import ORGANIZATION
 from tests.world import bodies
 
 LONG = "12345.67890123456789012345678"
+REVISION = {
+    "id": "id-1",
+    "cell_id": "cell-1",
+    "type": "usage.revised",
+    "revision": 1,
+    "organization_id": ORGANIZATION,
+    "external_subscription_id": "sub_1",
+    "units": "55.75",
+    "delta_units": "5.0",
+    "revision_reason": "late_events",
+    "closed_at": "2024-03-01T07:00:00.000Z",
+    "events_count": 37,
+    "charge": {"code": "storage"},
+    "billable_metric": {"code": "storage"},
+    "period": {"from": "2024-02-01T00:00:00Z"},
+}
+"""A record that a closed period was revised by."""
 
 
 async def send_event(

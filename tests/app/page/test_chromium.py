@@ -17,7 +17,7 @@ from app.meter.overview import Overview, OverviewQuery
 from tests.app.api.conftest import NOW_MS, Running
 from tests.app.api.ledger import ORGANIZATION, OTHER_ORGANIZATION
 from tests.app.page import chromium
-from tests.app.page.site import LONG, letter, send_event
+from tests.app.page.site import LONG, REVISION, letter, send_event
 from tests.world import bodies
 
 pytestmark = [
@@ -100,24 +100,6 @@ VIEWS = (
     ),
     pytest.param("/definitions/plans/pro", "document.querySelector('#charges tr')", id="plan"),
 )
-
-
-REVISION: dict[str, Any] = {
-    "id": "id-1",
-    "cell_id": "cell-1",
-    "type": "usage.revised",
-    "revision": 1,
-    "organization_id": ORGANIZATION,
-    "external_subscription_id": "sub_1",
-    "units": "55.75",
-    "delta_units": "5.0",
-    "revision_reason": "late_events",
-    "closed_at": "2024-03-01T07:00:00.000Z",
-    "events_count": 37,
-    "charge": {"code": "storage"},
-    "billable_metric": {"code": "storage"},
-    "period": {"from": "2024-02-01T00:00:00Z"},
-}
 
 
 @pytest.mark.parametrize(("address", "ready"), VIEWS)

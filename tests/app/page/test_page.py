@@ -20,7 +20,7 @@ from app.billing_periods.instants import iso_milliseconds
 from app.meter.evidence import Uncounted, UncountedSample
 from tests.app.api.conftest import NOW_MS, Running
 from tests.app.api.ledger import ORGANIZATION, OTHER_ORGANIZATION
-from tests.app.page.site import LONG, letter, send_event
+from tests.app.page.site import LONG, REVISION, letter, send_event
 
 STATIC = Path(__file__).parents[3] / "app" / "page" / "static"
 VENDOR = STATIC / "vendor"
@@ -447,23 +447,7 @@ async def test_a_replay_tells_what_became_of_each_and_a_sum(closed_api: Running)
 async def test_what_was_published_of_a_period_is_listed_and_downloaded(
     closed_api: Running,
 ) -> None:
-    record: dict[str, Any] = {
-        "id": "id-1",
-        "cell_id": "cell-1",
-        "type": "usage.revised",
-        "revision": 1,
-        "organization_id": ORGANIZATION,
-        "external_subscription_id": "sub_1",
-        "units": "55.75",
-        "delta_units": "5.0",
-        "revision_reason": "late_events",
-        "closed_at": "2024-03-01T07:00:00.000Z",
-        "events_count": 37,
-        "charge": {"code": "storage"},
-        "billable_metric": {"code": "storage"},
-        "period": {"from": "2024-02-01T00:00:00Z"},
-    }
-    closed_api.meter.published.values.append(msgspec.json.encode(record))
+    closed_api.meter.published.values.append(msgspec.json.encode(REVISION))
     query = "?subscription=sub_1&period=2024-02-01"
     text = (await closed_api.call("GET", f"/page/part/records{query}", key="full")).text
     for shown in ("55.75", ">+5<", "late events", "2024-03-01 16:00:00", "Download all as CSV"):
