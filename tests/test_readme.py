@@ -26,6 +26,7 @@ from tests.world.live.api import api_of
 from tests.world.live.consumer import read_ledger
 from tests.world.live.servers import MakeSettings
 from tests.world.live.worker import SESSIONS
+from tests.world.pages import parse
 from tests.world.waiting import eventually, until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -92,19 +93,7 @@ def test_printed_commands_parse(line: str, tmp_path: Path, monkeypatch: pytest.M
         (tmp_path / ".meter" / name).touch()
     words = [word for word in shlex.split(line) if not word.startswith("METER_")]
     assert words[0] == ".venv/bin/meter"
-    _parse(words[1:])
-
-
-def _parse(words: list[str]) -> None:
-    """Parse as click would, without running; an unknown command or option raises."""
-    command: click.Command = cli
-    while isinstance(command, click.Group) and words:
-        name = words.pop(0)
-        found = command.get_command(click.Context(command), name)
-        assert found is not None, name
-        command = found
-    with command.make_context("meter", words) as context:
-        assert context.command is command
+    parse(words[1:])
 
 
 @pytest.mark.parametrize("text", TABLE_COMMANDS)

@@ -20,6 +20,7 @@ from app.local_servers.java import KAFKA_VERSION
 from app.settings import OF_CLIENTS, Settings, environment_names
 from app.wire.decode import decode_record
 from app.wire.events import Event
+from tests.world.pages import parse
 
 ROOT = Path(__file__).parents[2]
 PAGES = {
@@ -106,17 +107,6 @@ def test_a_printed_command_parses(
     words = [word for word in shlex.split(line) if not word.startswith("METER_")]
     assert words[0] == ".venv/bin/meter"
     parse(words[1:])
-
-
-def parse(words: list[str]) -> None:
-    """Parse as click would, without running; an unknown command or option raises."""
-    command: click.Command = cli
-    while isinstance(command, click.Group) and words:
-        found = command.get_command(click.Context(command), words.pop(0))
-        assert found is not None
-        command = found
-    with command.make_context("meter", words):
-        pass
 
 
 @pytest.mark.parametrize(("page", "text"), sorted(set(INLINE)))

@@ -6,8 +6,24 @@ import re
 import shlex
 from pathlib import Path
 
+import click
+
+from app.cli.main import cli
+
 DOCS = Path(__file__).parents[2] / "docs"
 WHOLE_LINES = re.MULTILINE | re.DOTALL
+
+
+def parse(words: list[str]) -> None:
+    """Parse as click would, without running; an unknown command or option raises."""
+    command: click.Command = cli
+    while isinstance(command, click.Group) and words:
+        name = words.pop(0)
+        found = command.get_command(click.Context(command), name)
+        assert found is not None, name
+        command = found
+    with command.make_context("meter", words):
+        pass
 
 
 def commands(text: str) -> list[tuple[dict[str, str], list[str]]]:
