@@ -11,7 +11,7 @@ from app.definitions.model import Charge, ChargeFilter, Plan
 
 Whole = TypeVar("Whole", Plan, Charge, ChargeFilter)
 
-_spelled: Final = msgspec.json.Encoder(decimal_format="number").encode
+spelled: Final = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def with_kept_parts(new: Whole, old: Whole) -> Whole:
@@ -34,7 +34,7 @@ def with_kept_parts(new: Whole, old: Whole) -> Whole:
 
 def are_spelled_alike(now: object, before: object) -> bool:
     """Return whether two are equal, in the order of their keys and the digits of their numbers."""
-    return now == before and _spelled(now) == _spelled(before)
+    return now == before and spelled(now) == spelled(before)
 
 
 def _is_alike(now: object, before: Any) -> bool:

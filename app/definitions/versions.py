@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Generic, Self, TypeVar
+from typing import Generic, Self, TypeAlias, TypeVar
+
+import msgspec
 
 T = TypeVar("T")
+
+
+class Differing(msgspec.Struct, Generic[T], frozen=True, gc=False):
+    """A version of which only that is kept in which it differs from the one before."""
+
+    @abstractmethod
+    def whole(self) -> T:
+        """Return the version: another object each time, but for a while."""
+
+
+Kept: TypeAlias = T | Differing[T] | None
+"""A version as it is kept; None: a deletion."""
 
 
 class Coming:
@@ -27,7 +42,9 @@ class _Several(Generic[T]):
 
     __slots__ = ("append_times_ms", "objects", "offsets", "told")
 
-    def __init__(self, append_times_ms: Iterable[int], offsets: Iterable[int], objects: list[T]):
+    def __init__(
+        self, append_times_ms: Iterable[int], offsets: Iterable[int], objects: list[Kept[T]]
+    ):
         self.append_times_ms = array("q", append_times_ms)
         self.offsets = array("q", offsets)
         self.objects = objects
@@ -59,7 +76,7 @@ class Versions(Generic[T]):
         """Append time of the one version; None: there are several, or none."""
         self._offset = offset
         self._object = one
-        self._several: _Several[T | None] | None = None
+        self._several: _Several[T] | None = None
         self._promised: tuple[Coming, T | None] | None = None
 
     @property
@@ -75,7 +92,7 @@ class Versions(Generic[T]):
         return () if self._append_time_ms is None else (self._offset,)
 
     @property
-    def _objects(self) -> Sequence[T | None]:
+    def _objects(self) -> Sequence[Kept[T]]:
         if self._several is not None:
             return self._several.objects
         return () if self._append_time_ms is None else (self._object,)
@@ -91,9 +108,9 @@ class Versions(Generic[T]):
                 return self._object
             return None
         if at_ms is None:
-            return several.objects[-1]
+            return _whole(several.objects[-1])
         i = bisect_right(several.append_times_ms, at_ms)
-        return several.objects[i - 1] if i else None
+        return _whole(several.objects[i - 1]) if i else None
 
     def only(self) -> T | None:
         """Return the one version of an object that never changed; None: it did, or is deleted."""
@@ -109,7 +126,7 @@ class Versions(Generic[T]):
         i = len(self._objects) if at_ms is None else self._count_until(at_ms)
         while i and self._objects[i - 1] is None:
             i -= 1
-        return self._objects[i - 1] if i else None
+        return _whole(self._objects[i - 1]) if i else None
 
     def until_deleted(self, offset: int) -> Versions[T]:
         """Return the versions up to the first deletion after a record of the log.
@@ -136,7 +153,8 @@ class Versions(Generic[T]):
                 whole = whole._first(begins)
             known = bisect_right(part._offsets, offset) if number else 0
             if known:
-                whole._append(at_ms, offset, part._objects[known - 1])
+                # The one before it is now another object's.
+                whole._append(at_ms, offset, _whole(part._objects[known - 1]))
             for i in range(known, len(part._objects)):
                 whole._append(part._append_times_ms[i], part._offsets[i], part._objects[i])
         return whole
@@ -144,12 +162,23 @@ class Versions(Generic[T]):
     def all(self) -> Iterator[T]:
         """Return every version that is an object, oldest first."""
         self._settle()
-        return (obj for obj in self._objects if obj is not None)
+        wholes = (_whole(kept) for kept in self._objects)
+        return (obj for obj in wholes if obj is not None)
+
+    def kept_whole(self) -> Iterator[T]:
+        """Return versions, oldest first, but none that is kept by what differs from the one before.
+
+        Of a plan these are all that differ in anything but amounts and properties.
+        """
+        self._settle()
+        kept = self._objects
+        return (each for each in kept if each is not None and not isinstance(each, Differing))
 
     def entries(self) -> Iterator[tuple[int, int, T | None]]:
         """Return append time in ms, offset and object of each version; None is a deletion."""
         self._settle()
-        return zip(self._append_times_ms, self._offsets, self._objects, strict=True)
+        objects = (_whole(kept) for kept in self._objects)
+        return zip(self._append_times_ms, self._offsets, objects, strict=True)
 
     @property
     def changes(self) -> Sequence[int]:
@@ -163,7 +192,8 @@ class Versions(Generic[T]):
     def changes_of(self, shape: Callable[[T], object]) -> Sequence[int]:
         """Return append times in ms at which the shape changed; a deletion changes no shape.
 
-        Callers always pass the same `shape`: the answer is kept until the next version.
+        Callers always pass the same `shape`: the answer is kept until the next version. Where only
+        what differs is kept of one, its shape is that of the one before.
         """
         if self._promised is not None:
             self._settle()
@@ -174,7 +204,9 @@ class Versions(Generic[T]):
             found: list[int] = []
             before: object = None
             for at_ms, version in zip(several.append_times_ms, several.objects, strict=True):
-                if version is not None and (now := shape(version)) != before:
+                if version is None or isinstance(version, Differing):
+                    continue
+                if (now := shape(version)) != before:
                     before = now
                     found.append(at_ms)
             several.told = len(several.objects), found
@@ -250,14 +282,14 @@ class Versions(Generic[T]):
         if times_ms and append_time_ms < times_ms[-1]:
             raise ValueError("a version older than the newest one")
 
-    def _append(self, append_time_ms: int, offset: int, obj: T | None) -> None:
+    def _append(self, append_time_ms: int, offset: int, obj: Kept[T]) -> None:
         several = self._several
         if several is not None:
             several.append_times_ms.append(append_time_ms)
             several.offsets.append(offset)
             several.objects.append(obj)
         elif self._append_time_ms is None:
-            self._append_time_ms, self._offset, self._object = append_time_ms, offset, obj
+            self._append_time_ms, self._offset, self._object = append_time_ms, offset, _whole(obj)
         else:
             self._several = _Several(
                 (self._append_time_ms, append_time_ms), (self._offset, offset), [self._object, obj]
@@ -280,7 +312,7 @@ class Versions(Generic[T]):
             copied._several = _Several(times_ms, offsets, list(self._objects[:count]))
         elif count:
             copied._append_time_ms, copied._offset = self._append_times_ms[0], self._offsets[0]
-            copied._object = self._objects[0]
+            copied._object = _whole(self._objects[0])
         return copied
 
     def __len__(self) -> int:
@@ -298,4 +330,8 @@ class Versions(Generic[T]):
 
     def __repr__(self) -> str:
         self._settle()
-        return f"Versions({list(zip(self._append_times_ms, self._objects, strict=True))!r})"
+        return f"Versions({list(self.entries())!r})"
+
+
+def _whole(kept: Kept[T]) -> T | None:
+    return kept.whole() if isinstance(kept, Differing) else kept

@@ -95,7 +95,7 @@ def _needed(known: Definitions, wanted: StatedFigure) -> Iterator[_Name]:
     metric_ids: set[str] = set()
     for plan_id in plan_ids:
         yield Plan, plan_id
-        for plan in known.plan_versions[plan_id].all():
+        for plan in known.plan_versions[plan_id].kept_whole():
             metric_ids.update(charge.metric_id for charge in plan.charges)
             if plan.parent_id is not None and plan.parent_id not in plan_ids:
                 plan_ids.append(plan.parent_id)

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 from app.bounds.at_hand import keep
 from app.definitions.copies import alike
 from app.definitions.input_limits import InputLimits
-from app.definitions.kept_parts import are_spelled_alike
+from app.definitions.kept_parts import are_spelled_alike, spelled
 from app.definitions.model import Charge, HistoryRecord, Metric, Plan, Subscription
 from app.definitions.state import Definitions
 from app.definitions.terms import Shared
@@ -297,7 +297,8 @@ class CodeCharges:
 def changes_ms(definitions: Definitions, plan: Versions[Plan]) -> list[int]:
     """Append times at which the charges of a plan, or their metrics, changed."""
     moments = set(plan.changes)
-    for version in plan.all():
+    # Prices leave the metrics as they are.
+    for version in plan.kept_whole():
         for charge in alike(version.charges):
             moments.update(definitions.metric_versions[charge.metric_id].changes)
     return sorted(moments)
@@ -317,7 +318,7 @@ class ChargeFolds:
     """Compiled charges, shared by all subscriptions of a plan."""
 
     def __init__(self) -> None:
-        self._folds: dict[tuple[int | str, int, str, InputLimits], list[ChargeFold]] = {}
+        self._folds: dict[tuple[int, int, str, InputLimits], list[ChargeFold]] = {}
         self._breakdowns: dict[ChargeFold, BreakdownFold] = {}
         self._entries: dict[ChargeFold, EntriesFold] = {}
         self._lifetimes: dict[ChargeFold, LifetimeFold] = {}
@@ -401,12 +402,11 @@ class ChargeFolds:
     def fold_of(
         self, charge: Charge, metric: Metric, timezone: str, limits: InputLimits
     ) -> ChargeFold:
-        """Return the compiled charge; versions are told apart by identity: they never change.
+        """Return the compiled charge, made once for all that are spelled alike.
 
-        But for those of child plans, which are copied anew for whoever looks at them.
+        Charges of child plans, and of earlier versions, are made anew for whoever looks at them.
         """
-        of: int | str = id(charge) if charge.parent_id is None else charge.id
-        name = (of, id(metric), timezone if charge.prorated else "", limits)
+        name = (hash(spelled(charge)), id(metric), timezone if charge.prorated else "", limits)
         folds = self._folds.setdefault(name, [])
         for fold in folds:
             if fold.charge is charge or are_spelled_alike(fold.charge, charge):

@@ -5048,8 +5048,8 @@ BUGS = (
     Bug(
         "copies-of-charges-compiled-again-and-again",
         "tables/routing/plan.py",
-        "of: int | str = id(charge) if charge.parent_id is None else charge.id",
-        "of: int | str = id(charge)",
+        "name = (hash(spelled(charge)), id(metric)",
+        "name = (id(charge), id(metric)",
         "tests/app/definitions/test_copies.py::test_a_copy_that_is_made_again_is_compiled_once",
     ),
     Bug(
@@ -5061,9 +5061,25 @@ BUGS = (
         "::test_children_that_follow_a_change_share_what_came_of_it",
     ),
     Bug(
+        "charges-that-a-child-plan-gains-taken-for-prices",
+        "app/definitions/prices.py",
+        "    if prices is None:\n        return plan\n",
+        "    if prices is None and isinstance(plan.charges, tuple):\n        return plan\n"
+        "    prices = prices or {}\n",
+        "tests/app/definitions/test_prices.py::test_what_is_no_price_is_kept_whole",
+    ),
+    Bug(
+        "a-plan-that-follows-another-begins-as-that-one",
+        "app/definitions/versions.py",
+        "whole._append(at_ms, offset, _whole(part._objects[known - 1]))",
+        "whole._append(at_ms, offset, part._objects[known - 1])",
+        "tests/app/definitions/test_prices.py"
+        "::test_a_plan_that_another_follows_says_what_it_is_at_first",
+    ),
+    Bug(
         "other-spellings-taken-for-what-was",
         "app/definitions/kept_parts.py",
-        "    return now == before and _spelled(now) == _spelled(before)\n",
+        "    return now == before and spelled(now) == spelled(before)\n",
         "    return now == before\n",
         "tests/app/definitions/test_kept_parts.py"
         "::test_other_keys_first_and_other_types_are_a_change_of_what_is_echoed",

@@ -12,6 +12,7 @@ from app.bounds.turns import Steps, weighed
 from app.definitions.copies import alike, named, with_copies
 from app.definitions.indexes.index import CodeKey, Index, newest, push
 from app.definitions.model import Metric, Plan
+from app.definitions.prices import PlanVersions
 from app.definitions.texts import differ_in_texts_only
 from app.definitions.timeline import NEVER_MS
 from app.definitions.versions import Coming, Versions
@@ -116,7 +117,7 @@ class PlanIndex(CodedIndex[Plan]):
         """
         wanted, found = frozenset(charge_ids), set[str]()
         of_all = list(self.versions) if plan_ids is None else plan_ids
-        plans = (plan for each in of_all if wanted for plan in self.versions[each].all())
+        plans = (plan for each in of_all if wanted for plan in self.versions[each].kept_whole())
         for some in weighed(plans, lambda plan: 1 + len(plan.charges)):
             charges = chain.from_iterable(named(plan.charges, wanted) for plan in some)
             found.update(each.metric_id for each in charges)
@@ -125,6 +126,8 @@ class PlanIndex(CodedIndex[Plan]):
 
     def commit(self, plan: Plan, now_ms: int, offset: int) -> None:
         """Take a new version over."""
+        if plan.id not in self.versions:
+            self.versions[plan.id] = PlanVersions()
         if plan.parent_id is None:
             old = self._push(plan, now_ms, offset)
         else:
