@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from datetime import date
 from functools import lru_cache
 from itertools import count
@@ -14,6 +15,7 @@ from msgspec.structs import replace
 from app.billing_periods.grid import BillingTime, Interval, PeriodGrid
 from app.billing_periods.timezones import local_date, local_midnight_ms
 from app.bounds.at_hand import keep
+from app.definitions.alike_terms import AlikeTerms, Changes, Terms, Told
 from app.definitions.indexes.forms import PlainLife
 from app.definitions.indexes.index import CodeKey
 from app.definitions.indexes.organizations import NOTHING_OF_ITS_OWN, OwnTerms
@@ -31,7 +33,6 @@ from app.definitions.timeline import (
     TIMEZONE_SHIFT_MS,
     Due,
     Period,
-    Terms,
     Timeline,
     ever_under,
     own_since_ms,
@@ -47,8 +48,6 @@ _new = tuple.__new__
 
 _Cycle: TypeAlias = tuple[Interval, bool, str]
 """Interval, whether it is billed by months, and timezone."""
-_Told: TypeAlias = list[tuple[int, tuple[Any, ...]]]
-"""Each change of some terms, as append time and all from their grid on."""
 
 
 class Shared(NamedTuple):
@@ -136,7 +135,7 @@ class _Common:
         self.offset = -1
         """Offset of the definitions until which it is known to hold."""
         self._cycles: dict[tuple[int, str | None], tuple[_Cycle, ...]] = {}
-        self._told: dict[tuple[object, ...], _Told | None] = {}
+        self._told: dict[tuple[object, ...], Told | None] = {}
         """Terms of those who are alike."""
 
     def cycles(self, begun: int, timezone: str | None) -> tuple[_Cycle, ...]:
@@ -153,7 +152,7 @@ class _Common:
 
     def terms_of(
         self, versions: Versions[Subscription], one: Subscription, own: OwnTerms
-    ) -> list[Terms] | None:
+    ) -> Sequence[Terms] | None:
         """Return the terms of `one`, of which only its end ever changed; None: unknown."""
         changes = versions.changes
         created_ms = changes[0]
@@ -165,11 +164,12 @@ class _Common:
             keep(self._told, alike, self._terms_since(begun, one, own), _MOST_SHARED)
         if (told := self._told[alike]) is None:
             return None
-        (_, first), *later = told
+        (_, first), *later = told.changes
         if changes[-1] > created_ms:
             return _joined(versions, [(created_ms, first), *later])
-        terms = [_new(Terms, (at_ms, one, *each)) for at_ms, each in later]
-        return [_new(Terms, (created_ms, one, *first)), *terms]
+        if later:
+            return AlikeTerms(created_ms, one, told)
+        return [_new(Terms, (created_ms, one, *first))]
 
     def alike(
         self, begun: int, billing_time: BillingTime, anchor_ms: int, own: OwnTerms
@@ -184,9 +184,9 @@ class _Common:
         grids = [_grid_from(anchor_ms, *cycle) for cycle in self.cycles(begun, own[0])]
         return begun, own, *grids
 
-    def _terms_since(self, begun: int, one: Subscription, own: OwnTerms) -> _Told | None:
+    def _terms_since(self, begun: int, one: Subscription, own: OwnTerms) -> Told | None:
         """Return each change of the terms."""
-        told: _Told = []
+        told: list[tuple[int, tuple[Any, ...]]] = []
         for at_ms, (plan, organization, settings) in zip(
             self.since_ms[begun - 1 :], self.parts[begun - 1 :], strict=True
         ):
@@ -195,10 +195,10 @@ class _Common:
             entry = _terms(at_ms, one, own, plan, organization, settings)[2:]
             if not told or entry != told[-1][1]:
                 told.append((at_ms, entry))
-        return told
+        return Told(told)
 
 
-def _joined(versions: Versions[Subscription], told: _Told) -> list[Terms]:
+def _joined(versions: Versions[Subscription], told: Changes) -> list[Terms]:
     """Return terms that change with a subscription, or with what is told since append times."""
     since, entry, whole = dict(told), told[0][1], list[Terms]()
     for at_ms in sorted({*since, *versions.changes}):
@@ -233,7 +233,7 @@ class CommonTerms:
         self._asked: tuple[CodeKey, int, Shared | None] | None = None
         """The name asked for last, under which definitions, and what it was told."""
 
-    def of(self, subscription: Versions[Subscription]) -> list[Terms] | None:
+    def of(self, subscription: Versions[Subscription]) -> Sequence[Terms] | None:
         """Return the terms of a subscription through time; None: they may be others.
 
         As for most, nothing of its own changed since it was made, or nothing but its end.

@@ -15,8 +15,8 @@ from itertools import count
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
-from app.billing_periods.grid import PeriodGrid
 from app.bounds.turns import STEP_ITEMS, Steps
+from app.definitions.alike_terms import AlikeTerms, Terms
 from app.definitions.model import EXACT_ENDS, WHOLE_ENDS, ClosingReason, Subscription
 
 T = TypeVar("T")
@@ -75,24 +75,6 @@ class Period(NamedTuple):
     def carries_until_ms(self) -> int:
         """The same for recurring metrics, whose events later periods show instead."""
         return self.open_until_ms if self.fold_version > 1 else NEVER_MS
-
-
-class Terms(NamedTuple):
-    """What the definitions at one moment say about a subscription's periods."""
-
-    since_ms: int
-    """Append time from which they hold."""
-    subscription: Subscription
-    grid: PeriodGrid
-    grace_ms: int
-    close_grid_ms: int
-    late_window_ms: int
-    close_elapsed: bool
-    refuses_late: bool
-    revise_every_ms: int
-    max_groups: int
-    fold_version: int
-    end_rules: int
 
 
 class Due(NamedTuple):
@@ -208,7 +190,9 @@ class Timeline:
         "terms",
     )
 
-    def __init__(self, terms: list[Terms], *, published: bool = True, fixed_ms: int | None = None):
+    def __init__(
+        self, terms: Sequence[Terms], *, published: bool = True, fixed_ms: int | None = None
+    ):
         """Make a timeline; with `fixed_ms`, without most periods that are fixed by that time."""
         self.terms = terms
         self.published = published
@@ -236,7 +220,7 @@ class Timeline:
         """Let another process make its periods again: they follow from the terms."""
         return _timeline_of, (self.terms, self.published)
 
-    def under(self, terms: list[Terms]) -> Timeline:
+    def under(self, terms: Sequence[Terms]) -> Timeline:
         """Return the timeline under other terms; periods fixed before the terms differ are kept."""
         if terms == self.terms:
             return self
@@ -282,6 +266,11 @@ class Timeline:
             return None
         first = terms[0]
         plan_id, start_ms = first.subscription.plan_id, first.subscription.started_at_ms
+        if isinstance(terms, AlikeTerms):
+            if terms.moves:
+                return None
+            # All else is said of one subscription.
+            terms = (first,)
         timezone, one, grid = first.grid.timezone, None, first.grid
         for entry in terms:
             # Most change neither: what is told of settings is the same subscription's.
@@ -571,7 +560,7 @@ def _regular_ms(newest: Terms) -> int:
     return max(newest.since_ms, subscription.started_at_ms) + TIMEZONE_SHIFT_MS
 
 
-def _lasting_in(terms: list[Terms]) -> Terms | None:
+def _lasting_in(terms: Sequence[Terms]) -> Terms | None:
     """Return the only terms of whom nothing ends; None: there are others, or it has an end."""
     if len(terms) != 1:
         return None
@@ -602,7 +591,7 @@ def _first_due(done_ms: int, periods: Iterable[Period]) -> Due:
     return Due.of(done_ms, earliest_ms, tuple(found))
 
 
-def _differ_ms(one: list[Terms], other: list[Terms]) -> int:
+def _differ_ms(one: Sequence[Terms], other: Sequence[Terms]) -> int:
     """Return since when terms differ from others; NEVER_MS: they do not."""
     pairs = enumerate(zip(one, other, strict=False))
     alike = min(len(one), len(other))
@@ -633,7 +622,7 @@ class _UnmadeEnd(NamedTuple):
 
 
 def _periods(
-    terms: list[Terms],
+    terms: Sequence[Terms],
     done_ms: int | None = None,
     *,
     skips_never: bool = True,
@@ -681,7 +670,7 @@ def _periods(
                     previous = _passed(*args, skips_never=False)
 
 
-def _opening(terms: list[Terms], number: int) -> _UnmadeEnd | None:
+def _opening(terms: Sequence[Terms], number: int) -> _UnmadeEnd | None:
     """Return what a first period follows under some terms, if its timezone moved since its start.
 
     None if the next post is still to come as it was read at the start: it ends the period as ever.
@@ -697,7 +686,7 @@ def _opening(terms: list[Terms], number: int) -> _UnmadeEnd | None:
     return _UnmadeEnd(start_ms, began.timezone) if passed else None
 
 
-def _lately(terms: list[Terms], done_ms: int) -> tuple[int, _UnmadeEnd] | None:
+def _lately(terms: Sequence[Terms], done_ms: int) -> tuple[int, _UnmadeEnd] | None:
     """Return the number of terms, and where a period begins before which all are fixed by a cut.
 
     The first ones after it are, too. None: it cannot be told without all terms before. Whatever
@@ -782,7 +771,7 @@ def _ended_in_grace(period: Period, terms: Terms, created_ms: int, until_ms: int
     return following is not None
 
 
-def _due_under(period: Period, later: list[Terms], created_ms: int) -> Period:
+def _due_under(period: Period, later: Sequence[Terms], created_ms: int) -> Period:
     """Return the period with the due time that later terms give it."""
     for i, terms in enumerate(later):
         fixed_at_ms = _fixed_at(period.end_ms, False, terms, created_ms)
@@ -940,7 +929,7 @@ def _due_of_all(done_ms: int, since_ms: tuple[int, ...], terms: tuple[tuple[Any,
     return _first_due(done_ms, (period for _, period in _periods(whole, done_ms)))
 
 
-def ever_under(terms: list[Terms]) -> Timeline:
+def ever_under(terms: Sequence[Terms]) -> Timeline:
     """Return the timeline of one that ever ran under the terms of another."""
     first, *later = (each._replace(subscription=_EVER_RUNS) for each in terms)
     return Timeline([first._replace(since_ms=-1), *later])
@@ -992,5 +981,5 @@ def ceil_to(at_ms: int, grid_ms: int) -> int:
     return -(-at_ms // grid_ms) * grid_ms
 
 
-def _timeline_of(terms: list[Terms], published: bool) -> Timeline:
+def _timeline_of(terms: Sequence[Terms], published: bool) -> Timeline:
     return Timeline(terms, published=published)

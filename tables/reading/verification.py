@@ -15,7 +15,8 @@ import msgspec
 from msgspec.structs import replace
 
 from app.bounds.turns import Steps
-from app.definitions.timeline import Period, Terms
+from app.definitions.alike_terms import Terms
+from app.definitions.timeline import Period
 from app.meter.evidence import Difference
 from app.wire.arrivals import Arrival, CorrectionArrival, MeterKey, Position, SubscriptionKey
 from tables.cells.forgotten import as_forgotten_by
@@ -89,7 +90,7 @@ class Verification:
         self._early: set[SubscriptionKey] = set()
         """With a correction that counted when its event was read, and was not in force yet."""
         self._generations: dict[MeterKey, dict[Any, int]] = {}
-        self._terms: dict[SubscriptionKey, list[tuple[str, list[Terms]]]] = {}
+        self._terms: dict[SubscriptionKey, list[tuple[str, Sequence[Terms]]]] = {}
         self._repaired = partition.stale.repaired_since(self.names)
         self._starts: Mapping[int, int] = {}
 
@@ -283,7 +284,7 @@ class Verification:
             span.key: span.generation for span in self.partition.views.route_of(meter_key).spans
         }
 
-    def _terms_of(self, name: SubscriptionKey) -> list[tuple[str, list[Terms]]]:
+    def _terms_of(self, name: SubscriptionKey) -> list[tuple[str, Sequence[Terms]]]:
         """Return the terms that make the periods of a name's subscriptions, by subscription id."""
         return [
             (newest.id, timeline.terms)

@@ -10,9 +10,10 @@ from functools import lru_cache
 from uuid import NAMESPACE_URL, uuid5
 
 from app.billing_periods.grid import PeriodGrid
+from app.definitions.alike_terms import Terms
 from app.definitions.input_limits import InputLimits
 from app.definitions.model import Charge, Metric, Plan, SettingsRecord, Subscription
-from app.definitions.timeline import NEVER_MS, Terms, Timeline
+from app.definitions.timeline import NEVER_MS, Timeline
 from app.uuids import uuid5_text
 from tables.cells.keys import SpanKey
 from tables.routing.plan import ChargeFolds, SpanPlan

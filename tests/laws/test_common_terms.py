@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from app.billing_periods.grid import INTERVALS
 from app.definitions import commands
+from app.definitions.alike_terms import AlikeTerms, Terms
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord, Subscription
 from app.definitions.state import Definitions
 from app.definitions.terms import CommonTerms, subscription_terms
-from app.definitions.timeline import NEVER_MS, Terms, Timeline
+from app.definitions.timeline import NEVER_MS, Timeline
 from app.definitions.versions import Versions
 from tables.cells.days import Days
 from tables.event_index.index import EventIndex
@@ -98,7 +99,34 @@ def test_shared_terms_are_those_of_each_alone(
         for name in NAMES:
             for versions in log.definitions.subscriptions(ORG, name):
                 alone = common.of(versions)
-                assert alone is None or alone == subscription_terms(log.definitions, versions)
+                if alone is not None:
+                    terms = subscription_terms(log.definitions, versions)
+                    assert alone == terms
+                    assert Timeline(alone).steady == Timeline(terms).steady
+
+
+@pytest.mark.parametrize("is_moved", [False, True])
+def test_shared_terms_are_steady_as_those_of_each_alone(is_moved: bool) -> None:
+    """However often settings changed, no more than the first and the last ones are made."""
+    log = Log("2024-01-31T01:00:00Z")
+    log.plan()
+    log.customer()
+    log.subscribe()
+    for number in range(9):
+        log.now_ms += DAY_MS
+        log.accept(commands.set_settings(SettingsRecord(max_groups=number + 1)))
+    if is_moved:
+        log.now_ms += DAY_MS
+        log.accept(_of_organization("Asia/Tokyo", None))
+    (versions,) = log.definitions.subscriptions(ORG, "sub_1")
+    alone = CommonTerms(log.definitions).of(versions)
+    assert isinstance(alone, AlikeTerms)
+    timeline = Timeline(alone)
+    assert (timeline.steady is None) == is_moved
+    assert timeline.holding(log.now_ms + DAY_MS) is not None
+    assert timeline.over_ms == NEVER_MS
+    assert alone._made is None
+    assert alone == subscription_terms(log.definitions, versions)
 
 
 def test_most_share_theirs() -> None:

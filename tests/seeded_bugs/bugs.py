@@ -3340,10 +3340,17 @@ BUGS = (
         "::test_a_week_that_another_timezone_cut_short_or_not_is_the_one_that_holds_its_instants",
     ),
     Bug(
+        "alike-terms-that-move-taken-for-steady",
+        "app/definitions/timeline.py",
+        "            if terms.moves:\n                return None\n",
+        "",
+        "tests/laws/test_common_terms.py::test_shared_terms_are_steady_as_those_of_each_alone",
+    ),
+    Bug(
         "shared-terms-since-they-came",
-        "app/definitions/terms.py",
-        "return [_new(Terms, (created_ms, one, *first)), *terms]",
-        "return [_new(Terms, (self.since_ms[begun - 1], one, *first)), *terms]",
+        "app/definitions/alike_terms.py",
+        "return _new(Terms, (max(at_ms, self._created_ms), self._one, *entry))",
+        "return _new(Terms, (at_ms, self._one, *entry))",
         "tests/laws/test_common_terms.py::test_shared_terms_are_those_of_each_alone",
     ),
     Bug(
