@@ -15,7 +15,7 @@ from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.command import Command
 from app.definitions.decision import Decision, Deletion, payload_body, payload_text
 from app.definitions.fields import INVALID, MANDATORY, TAKEN, Fields, decimal, is_blank, scalar_text
-from app.definitions.indexes.alerts import AlertIndex
+from app.definitions.indexes.alerts import AlertIndex, kind_of
 from app.definitions.model import Alert, AlertThreshold, AlertType, Subscription
 from app.definitions.outcome import Impact, Rejected, invalid, not_found
 from app.definitions.state import Definitions
@@ -39,8 +39,7 @@ def create(definitions: Definitions, command: Command, now_ms: int) -> Decision 
     subscription = _subscription(definitions, command, now_ms)
     if subscription is None:
         return not_found("subscription")
-    known = _Known(definitions.alerts)
-    made = _made(definitions, subscription, payload_body(command, "alert"), now_ms, known)
+    made = _made(definitions, subscription, payload_body(command, "alert"), now_ms, {})
     if isinstance(made, Rejected):
         return made
     return Decision(made, _impact(definitions, (made,)), (made,))
@@ -58,15 +57,15 @@ def create_many(
         return invalid({"alerts": [MANDATORY]})
     made: list[Alert] = []
     refused: dict[str, Any] = {}
-    known = _Known(definitions.alerts)
+    coming: dict[str | tuple[str, str], str] = {}
     for index, given in enumerate(bodies):
         if index and index % STEP_ITEMS == 0:
             yield
         body = given if isinstance(given, Mapping) else {}
-        alert = _made(definitions, subscription, body, now_ms, known)
+        alert = _made(definitions, subscription, body, now_ms, coming)
         if isinstance(alert, Alert):
             made.append(alert)
-            known.add(alert)
+            coming[alert.code] = coming[kind_of(alert)] = alert.id
         else:
             told = {key: value for key, value in body.items() if key != "new_id"}
             errors = alert.code if alert.details is None else alert.details
@@ -101,7 +100,7 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Decision 
         changed = msgspec.structs.replace(changed, name=fields.text("name"))
     if fields.errors:
         return invalid(fields.errors)
-    refused = _Known(definitions.alerts).clash(changed)
+    refused = _clash(definitions.alerts, changed, {})
     if refused is not None:
         return refused
     if changed == found:
@@ -153,9 +152,9 @@ def _made(
     subscription: Subscription,
     body: Body,
     now_ms: int,
-    known: _Known,
+    coming: Mapping[str | tuple[str, str], str],
 ) -> Alert | Rejected:
-    """Return a new alert; `known`: those that there are, and that come with it."""
+    """Return a new alert; `coming` as of `_clash`."""
     alert_type = _type(body)
     if isinstance(alert_type, Rejected):
         return alert_type
@@ -183,37 +182,24 @@ def _made(
         thresholds=thresholds,
         created_at_ms=now_ms,
     )
-    return known.clash(made) or made
+    return _clash(definitions.alerts, made, coming) or made
 
 
-class _Known:
-    """Alerts of a subscription, by what no two of them share: those in force, and some to come."""
+def _clash(
+    alerts: AlertIndex, alert: Alert, coming: Mapping[str | tuple[str, str], str]
+) -> Rejected | None:
+    """Return what is wrong with an alert beside the others of its subscription.
 
-    def __init__(self, alerts: AlertIndex) -> None:
-        self._alerts = alerts
-        self._ids_by_code: dict[str, set[str]] = {}
-        self._ids_by_subject: dict[tuple[AlertType, str], set[str]] = {}
-
-    def add(self, alert: Alert) -> None:
-        """Take in one that comes with the others."""
-        self._ids_by_code.setdefault(alert.code, set()).add(alert.id)
-        subject = (alert.alert_type, alert.metric_id)
-        self._ids_by_subject.setdefault(subject, set()).add(alert.id)
-
-    def clash(self, alert: Alert) -> Rejected | None:
-        """Return what is wrong with an alert beside the others."""
-        name = alert.organization_id, alert.external_subscription_id
-        holder = self._alerts.holder(name, alert.code)
-        ids = self._ids_by_code.get(alert.code, set()) | ({holder.id} if holder else set())
-        if ids - {alert.id}:
-            return invalid({"code": [TAKEN]})
-        subject = (alert.alert_type, alert.metric_id)
-        ids = self._ids_by_subject.get(subject, set()) | {
-            each.id for each in self._alerts.alike(alert)
-        }
-        if ids - {alert.id}:
-            return invalid({"base": ["alert_already_exists"]})
-        return None
+    `coming`: ids of those that come with it, by what no two share: their code, and their kind.
+    """
+    name = alert.organization_id, alert.external_subscription_id
+    holder = alerts.holder(name, alert.code) or alert
+    if {coming.get(alert.code, alert.id), holder.id} != {alert.id}:
+        return invalid({"code": [TAKEN]})
+    alike = (each.id for each in alerts.alike(alert))
+    if {coming.get(kind_of(alert), alert.id), *alike} != {alert.id}:
+        return invalid({"base": ["alert_already_exists"]})
+    return None
 
 
 def _type(body: Body) -> AlertType | Rejected:

@@ -105,7 +105,7 @@ class AlertIndex(Index):
         places = self._places_on(name, alert.metric_id)
         for versions in self.by_name.at(name, self.versions, places):
             one = versions.at()
-            if one is not None and _kind(one) == _kind(alert):
+            if one is not None and kind_of(one) == kind_of(alert):
                 yield one
 
     def asked_until_ms(self, name: CodeKey) -> int:
@@ -301,7 +301,7 @@ class AlertIndex(Index):
         return np.array(ended[_COLUMNS * first :], np.int64).reshape(-1, _COLUMNS)
 
 
-def _kind(alert: Alert) -> tuple[str, str]:
+def kind_of(alert: Alert) -> tuple[str, str]:
     """Return what no two alerts of a name share, beside their codes."""
     return alert.alert_type, alert.metric_id
 
