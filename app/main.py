@@ -84,7 +84,7 @@ class Worker:
         require_guarded(settings)
         require_peer_secret(settings)
         self.keys = KeyRing(keys_of(settings))
-        self.keys_file = KeysFile(settings, self.keys.replace)
+        self.keys_file = KeysFile(settings, self.keys.prepared)
         # Before the engine has clients that nobody would close.
         certificate, webhook_public_key = _certificate(settings), _webhook_public_key(settings)
         peer_tls = settings.peer_tls()

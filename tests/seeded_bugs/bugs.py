@@ -4553,9 +4553,10 @@ BUGS = (
     Bug(
         "keys-read-on-the-loop",
         "app/api/http/keys.py",
-        "await asyncio.to_thread(keys_of, self._settings)",
-        "keys_of(self._settings)",
-        "tests/app/api/http/test_keys.py::test_a_changed_file_is_read_apart_from_the_loop",
+        "await asyncio.to_thread(self._prepared)",
+        "self._prepared()",
+        "tests/app/api/http/test_keys.py"
+        "::test_a_changed_file_is_read_and_prepared_apart_from_the_loop",
     ),
     Bug(
         "metrics-made-for-each-who-asks",

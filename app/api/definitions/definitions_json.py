@@ -35,6 +35,7 @@ _NO_CONFIGURATION: Final[Json] = dict.fromkeys(
 def metric_json(defs: Definitions, metric: Metric, at_ms: int) -> Json:
     """Return the `billable_metric` object."""
     at_ms = max(at_ms, defs.append_time_ms)
+    # At most as many as `limits.PLANS`, each one look at sorted moments: some ms in all.
     plan_ids = defs.families_using(metric.id)
     return {
         "lago_id": metric.id,

@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 
 import msgspec
@@ -103,8 +104,15 @@ class KeyRing:
 
     def replace(self, keys: Iterable[Key]) -> None:
         """Use these keys from now on; a key that stays keeps the rest of its rates."""
+        self.prepared(keys)()
+
+    def prepared(self, keys: Iterable[Key]) -> Callable[[], None]:
+        """Return what uses these keys from then on.
+
+        Very many take long to prepare, so another thread may do it: nothing here is changed yet.
+        """
         before = {held.identity.name: held.identity for held in self._held.values()}
-        found = {}
+        found, names = dict[bytes, _Held](), set[str]()
         for key in keys:
             known, rates = before.get(key.name), (key.requests_per_s, key.events_per_s)
             if known is not None and _rates(known) == rates:
@@ -113,9 +121,13 @@ class KeyRing:
                 buckets = _bucket(key.requests_per_s), _bucket(key.events_per_s)
             identity = Identity(key.organization_id, key.access, key.name, *buckets)
             found[bytes.fromhex(key.sha256)] = _Held(identity, key.expires_at_s)
-        self._held = found
-        names = {held.identity.name for held in found.values()}
-        self.last_used_s = {name: at for name, at in self.last_used_s.items() if name in names}
+            names.add(key.name)
+        return partial(self._use, found, names)
+
+    def _use(self, held: dict[bytes, _Held], names: set[str]) -> None:
+        self._held = held
+        for gone in self.last_used_s.keys() - names:
+            del self.last_used_s[gone]
 
     def identify(self, authorization: str | None, address: str = "") -> Identity:
         """Return the identity of an Authorization header.

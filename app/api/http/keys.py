@@ -168,9 +168,10 @@ def keys_of(settings: Settings) -> tuple[Key, ...]:
 class KeysFile:
     """Follows the file: changed keys hold within seconds, broken ones change nothing."""
 
-    def __init__(self, settings: Settings, replace: Callable[[Sequence[Key]], None]):
+    def __init__(self, settings: Settings, prepare: Callable[[Sequence[Key]], Callable[[], None]]):
+        """`prepare`, asked in another thread, returns what uses keys from then on."""
         self._settings = settings
-        self._replace = replace
+        self._prepare = prepare
         self._seen = self._stamp()
         self._asked = asyncio.Event()
         self.valid = True
@@ -198,15 +199,20 @@ class KeysFile:
     async def _read(self) -> None:
         try:
             # Very many keys take long.
-            keys = await asyncio.to_thread(keys_of, self._settings)
+            count, use = await asyncio.to_thread(self._prepared)
         except KeysRefused as error:
             self.valid = False
             text = "keys refused, those before stay in force: %s"
             log.error(text, error, extra=facts("keys", read=False))
             return
         self.valid = True
-        self._replace(keys)
-        log.info("keys read again: %d", len(keys), extra=facts("keys", read=True, keys=len(keys)))
+        use()
+        log.info("keys read again: %d", count, extra=facts("keys", read=True, keys=count))
+
+    def _prepared(self) -> tuple[int, Callable[[], None]]:
+        """Return how many keys there are, and what uses them from then on."""
+        keys = keys_of(self._settings)
+        return len(keys), self._prepare(keys)
 
     def _stamp(self) -> tuple[int, int, int] | None:
         file = self._settings.api_keys_file

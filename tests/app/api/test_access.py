@@ -79,6 +79,12 @@ def test_what_a_key_has_used_up_stays_used_when_the_file_is_read_again() -> None
     before = ring.identify("Bearer s").requests
     ring.replace([limited])
     assert ring.identify("Bearer s").requests is before
+    use = ring.prepared([limited, key("other", "s2")])
+    with pytest.raises(ApiError):
+        ring.identify("Bearer s2")
+    use()
+    assert ring.identify("Bearer s2").name == "other"
+    assert ring.identify("Bearer s").requests is before
     ring.replace([limited.model_copy(update={"requests_per_s": 2.0})])
     assert ring.identify("Bearer s").requests is not before
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +114,7 @@ async def test_a_broken_file_leaves_the_keys_before_in_force(
     found: list[list[str]] = []
     following = KeysFile(
         make_settings(api_keys_file=file, api_keys=()),
-        lambda keys: found.append([key.name for key in keys]),
+        lambda keys: partial(found.append, [key.name for key in keys]),
     )
     task = asyncio.create_task(following.follow())
 
@@ -158,7 +160,7 @@ def test_doubles_are_found_without_comparing_all_with_all(
     assert _Name.compared < MANY
 
 
-async def test_a_changed_file_is_read_apart_from_the_loop(
+async def test_a_changed_file_is_read_and_prepared_apart_from_the_loop(
     tmp_path: Path, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, found = tmp_path / "keys.toml", list[int]()
@@ -170,16 +172,20 @@ async def test_a_changed_file_is_read_apart_from_the_loop(
 
     monkeypatch.setattr(keys, "read_keys", noted)
     file.write_text(toml(ENTRY))
-    following = KeysFile(
-        make_settings(api_keys_file=file, api_keys=()), lambda keys: found.append(len(keys))
-    )
+
+    def prepared(keys: Sequence[Key]) -> Callable[[], None]:
+        readers.append(threading.get_ident())
+        return lambda: found.append(threading.get_ident())
+
+    following = KeysFile(make_settings(api_keys_file=file, api_keys=()), prepared)
     task = asyncio.create_task(following.follow())
     try:
         following.look()
-        await until(lambda: found == [1])
+        await until(lambda: bool(found))
     finally:
         task.cancel()
-    assert len(readers) == 1
+    assert found == [threading.get_ident()]
+    assert len(readers) == 2
     assert threading.get_ident() not in readers
 
 
