@@ -23,8 +23,8 @@ from tables.partition.partition import Partition
 from tables.reading.usage import active_subscription, current_usage
 
 _INDEXED_AGAIN = 32
-"""Subscriptions looked at again in each search, one organization of one partition after the other:
-what they are found by may have come to be another."""
+"""Subscriptions looked at again in each search, of one partition after the other: what they are
+found by may have come to be another."""
 COUNTED = 1_000
 """Subscriptions up to which those that match a search are counted."""
 _CHUNK = 1_024
@@ -89,14 +89,14 @@ class _Chunk:
 
 
 class _Names:
-    """Subscriptions of one organization on one partition; texts are made once somebody searches."""
+    """Subscriptions of one partition, all or an organization's; made once somebody searches."""
 
     def __init__(self, number: int, state: Partition) -> None:
         self.number = number
         """The partition."""
         self._state = state
-        self.numbers = array("I")
-        """Their numbers among those with events: names take much room."""
+        self.numbers: Sequence[int] = ()
+        """Their numbers among those with events."""
         self.chunks: list[_Chunk] = []
         self._lengths = array("I")
         """Characters of the names whose texts are made."""
@@ -151,9 +151,12 @@ class UsageLines:
     def __init__(self, turns: Turns, tally: Tally) -> None:
         self._turns = turns
         self._tally = tally
-        self._names: dict[Partition, dict[str, _Names]] = {}
+        self._numbers: dict[Partition, dict[str, array[int]]] = {}
+        """By organization, numbers of its subscriptions with events: names take much room."""
         self._known: dict[Partition, int] = {}
-        """How many subscriptions of a partition are among `_names`."""
+        """How many subscriptions of a partition are among `_numbers`."""
+        self._names: dict[Partition, dict[str | None, _Names]] = {}
+        """By organization, what was searched; None: of all together, however many they are."""
         self._searches = 0
 
     def shown(
@@ -198,10 +201,7 @@ class UsageLines:
         }
         count = 0
         for number, state in states.items():
-            numbers: Sequence[int] = range(self._known[state])
-            if organization_id is not None:
-                names = self._names[state].get(organization_id)
-                numbers = () if names is None else names.numbers
+            numbers = self._numbers_of(state, organization_id)
             count += len(numbers)
             first = numbers[: max(0, OVERVIEW_SUBSCRIPTIONS - len(found))]
             for name in state.event_ranges.codes.named(first):
@@ -221,22 +221,25 @@ class UsageLines:
         beginning = 0
         self._searches += 1
         again = self._searches % max(len(states), 1)
-        for turn, state in enumerate(states.values()):
-            wanted = self._wanted(state, query.organization_id)
-            looked_at = self._searches % max(len(wanted), 1) if turn == again else -1
-            for number, names in enumerate(wanted):
-                yield from names.index(now_ms)
-                if number == looked_at:
-                    yield from names.look_again(now_ms)
-                for place, chunk in enumerate(names.chunks):
-                    if len(found) < COUNTED:
-                        found += names.found(place, chunk.matching(search))
-                    else:
-                        # Whoever is called so is found among any number.
-                        more = chunk.beginning(search if beginning < COUNTED else f"{search} ")
-                        found += names.found(place, more)
-                        beginning += len(more)
-                    yield
+        for turn, (number, state) in enumerate(states.items()):
+            numbers = self._numbers_of(state, query.organization_id)
+            if not numbers:
+                continue
+            of_state = self._names.setdefault(state, {})
+            names = of_state.setdefault(query.organization_id, _Names(number, state))
+            names.numbers = numbers
+            yield from names.index(now_ms)
+            if turn == again:
+                yield from names.look_again(now_ms)
+            for place, chunk in enumerate(names.chunks):
+                if len(found) < COUNTED:
+                    found += names.found(place, chunk.matching(search))
+                else:
+                    # Whoever is called so is found among any number.
+                    more = chunk.beginning(search if beginning < COUNTED else f"{search} ")
+                    found += names.found(place, more)
+                    beginning += len(more)
+                yield
         # What is in order already is sorted in no time: the shortest were named first.
         found.sort(key=_RANK)
         first: list[_Match] = []
@@ -251,28 +254,27 @@ class UsageLines:
         ]
         return named, min(len(found), COUNTED)
 
-    def _wanted(self, state: Partition, organization_id: str | None) -> list[_Names]:
-        """Return the names of one organization or of all, on a partition."""
-        by_organization = self._names[state]
+    def _numbers_of(self, state: Partition, organization_id: str | None) -> Sequence[int]:
+        """Return numbers of the subscriptions of one organization, or of all, on a partition."""
         if organization_id is None:
-            return list(by_organization.values())
-        names = by_organization.get(organization_id)
-        return [] if names is None else [names]
+            return range(self._known[state])
+        return self._numbers[state].get(organization_id, ())
 
     def _learn(self, states: Mapping[int, Partition]) -> Steps[None]:
         """Take in the subscriptions that are new."""
-        for gone in [state for state in self._names if state not in states.values()]:
-            del self._names[gone], self._known[gone]
-        for number, state in states.items():
-            by_organization = self._names.setdefault(state, {})
+        for gone in [state for state in self._numbers if state not in states.values()]:
+            del self._numbers[gone], self._known[gone]
+            self._names.pop(gone, None)
+        for state in states.values():
+            by_organization = self._numbers.setdefault(state, {})
             known = self._known.setdefault(state, 0)
             if known == len(state.event_ranges.codes):
                 continue
-            for name in state.event_ranges.codes.since(known):
-                names = by_organization.get(name[0])
-                if names is None:
-                    names = by_organization[name[0]] = _Names(number, state)
-                names.numbers.append(self._known[state])
+            for organization_id, _ in state.event_ranges.codes.since(known):
+                numbers = by_organization.get(organization_id)
+                if numbers is None:
+                    numbers = by_organization[organization_id] = array("I")
+                numbers.append(self._known[state])
                 self._known[state] += 1
                 if self._known[state] % STEP_ITEMS == 0:
                     yield

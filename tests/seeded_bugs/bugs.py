@@ -4551,6 +4551,14 @@ BUGS = (
         "::test_a_body_of_crumbs_is_refused_before_it_becomes_objects",
     ),
     Bug(
+        "a-search-of-all-goes-by-organizations",
+        "app/queries/usage_lines.py",
+        "            return range(self._known[state])\n",
+        "            return [each for own in self._numbers[state].values() for each in own]\n",
+        "tests/app/queries/test_usage_lines.py"
+        "::test_a_search_of_all_takes_as_long_however_many_organizations_there_are",
+    ),
+    Bug(
         "keys-read-on-the-loop",
         "app/api/http/keys.py",
         "await asyncio.to_thread(self._prepared)",

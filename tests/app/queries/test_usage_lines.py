@@ -132,6 +132,22 @@ def test_a_look_takes_as_long_however_many_organizations_there_are() -> None:
     assert many < 1.1 * few
 
 
+def test_a_search_of_all_takes_as_long_however_many_organizations_there_are() -> None:
+    def searched(organizations: int) -> int:
+        looks = Looks(state_of(organizations, 2_000 // organizations))
+        assert looks.look("sub-77 ")[0] == ["sub-77"]
+        return steps_of(lambda: looks.look("sub-1999"))
+
+    assert searched(2_000) < 1.1 * searched(10)
+
+
+def test_who_searches_all_finds_what_who_searches_one_does() -> None:
+    looks = Looks(state_of(3, 40))
+    ours = [name for n in range(3) for name in looks.look("sub-1", f"org-{n}")[0]]
+    assert sorted(looks.look("sub-1")[0]) == sorted(ours)
+    assert looks.look("org-2")[1:] == (40, 40)
+
+
 @pytest.mark.parametrize("groups", [OVERVIEW_CELLS, OVERVIEW_CELLS + 1])
 def test_cells_at_rest_are_unpacked_only_to_be_added_up(
     groups: int, monkeypatch: pytest.MonkeyPatch
