@@ -428,9 +428,9 @@ class Definitions(Index):
 
     def pays_in_advance(self, organization_id: str, external_id: str) -> bool:
         """Return True if a plan of an external id has or had a charge paid in advance."""
-        in_advance = self.plan_index.in_advance
-        return bool(in_advance) and any(
-            plan_id in in_advance
+        plans = self.plan_index
+        return organization_id in plans.pay_in_advance and any(
+            plan_id in plans.in_advance
             for plan_id in self.subscription_index.plan_ids_of((organization_id, external_id))
         )
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
+from typing import Any
 
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
 from bench.growth.spent import Operation, Spent
 from bench.growth.world import DAY_MS, NOW_MS, ORG, World
+from bench.world import charge_of, plan_of, subscription_of
 from tables.closing.close import entering_history
 from tables.partition.redirection import refolds_of
 
@@ -22,12 +25,35 @@ def definition_swept(subscriptions: int) -> Spent:
     return _swept(World(subscriptions), subscriptions, made)
 
 
-def due_times_swept(subscriptions: int, *, anniversaries: bool = False) -> Spent:
-    """Look at a subscription with an event under settings of due times, and for its next cut."""
+def due_times_swept(
+    subscriptions: int, *, anniversaries: bool = False, others_watch: bool = False
+) -> Spent:
+    """Look at a subscription with an event under settings of due times, and for its next cut.
+
+    `others_watch`: another organization has an alert, and pays in advance.
+    """
     world = World(subscriptions, 3, anniversaries=anniversaries)
+    if others_watch:
+        _watch(world, "other")
     made = (commands.set_settings(SettingsRecord(grace_s=number + 1)) for number in range(3))
     world.state.checkpoint.cut_ms = NOW_MS - DAY_MS
     return _swept(world, subscriptions, made, world.take_over)
+
+
+def _watch(world: World, organization_id: str) -> None:
+    """Make a subscription of an organization that is watched at each grid cut."""
+    metric = {"name": "n", "code": "calls", "aggregation_type": "count_agg"}
+    made = world.apply(commands.create_billable_metric(organization_id, metric)).object
+    plan = plan_of([{**charge_of(made.id), "pay_in_advance": True}])
+    alert: dict[str, Any] = {"alert_type": "billable_metric_current_usage_units", "code": "calls"}
+    alert |= {"billable_metric_code": "calls", "thresholds": [{"value": "1"}]}
+    told = subscription_of(0)
+    for command in (
+        commands.create_plan(organization_id, plan),
+        commands.create_subscription(organization_id, told),
+        commands.create_alert(organization_id, str(told["external_id"]), alert),
+    ):
+        world.apply(command)
 
 
 def definition_swept_at_an_age(months: int) -> Spent:

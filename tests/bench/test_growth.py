@@ -35,6 +35,7 @@ def test_an_operation_costs_the_same_beside_ten_times_as_much(row: Row) -> None:
         pytest.param(definition_swept, 485, id="settings"),
         pytest.param(due_times_swept, 1_350, id="settings-of-due-times"),
         pytest.param(partial(due_times_swept, anniversaries=True), 1_570, id="anniversaries"),
+        pytest.param(partial(due_times_swept, others_watch=True), 1_800, id="others-watch"),
         pytest.param(history_swept, 1_580, id="history"),
     ],
 )

@@ -79,7 +79,8 @@ class AlertIndex(Index):
 
     def has_any(self, name: CodeKey) -> bool:
         """Return whether an external subscription has or had any."""
-        return self.by_name.count(name) > 0
+        # Of very many of organizations without any this is asked at each change of settings.
+        return name[0] in self.organizations and self.by_name.count(name) > 0
 
     def of(self, name: CodeKey, at_ms: int | None = None) -> Iterator[Alert]:
         """Yield the alerts of an external subscription in force at a moment, the oldest first."""
