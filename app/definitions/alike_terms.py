@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeAlias, overload
+from typing import Any, Final, NamedTuple, TypeAlias, overload
 
 from app.billing_periods.grid import PeriodGrid
 from app.definitions.model import Subscription
@@ -41,6 +41,9 @@ class Told:
         self.moves = len({grid.timezone for _, (grid, *_) in changes}) > 1
         """Whether the timezone changes."""
 
+
+FEW: Final = 4
+"""So many are made at once: to look at them later takes more."""
 
 # Plain __new__: the generated one costs three times as much.
 _new = tuple.__new__

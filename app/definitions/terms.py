@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from app.billing_periods.grid import BillingTime, Interval, PeriodGrid
 from app.billing_periods.timezones import local_date, local_midnight_ms
 from app.bounds.at_hand import keep
-from app.definitions.alike_terms import AlikeTerms, Changes, Terms, Told
+from app.definitions.alike_terms import FEW, AlikeTerms, Changes, Terms, Told
 from app.definitions.indexes.forms import PlainLife
 from app.definitions.indexes.index import CodeKey
 from app.definitions.indexes.organizations import NOTHING_OF_ITS_OWN, OwnTerms
@@ -164,12 +164,12 @@ class _Common:
             keep(self._told, alike, self._terms_since(begun, one, own), _MOST_SHARED)
         if (told := self._told[alike]) is None:
             return None
-        (_, first), *later = told.changes
         if changes[-1] > created_ms:
+            (_, first), *later = told.changes
             return _joined(versions, [(created_ms, first), *later])
-        if later:
+        if len(told.changes) > FEW:
             return AlikeTerms(created_ms, one, told)
-        return [_new(Terms, (created_ms, one, *first))]
+        return [_new(Terms, (max(at_ms, created_ms), one, *each)) for at_ms, each in told.changes]
 
     def alike(
         self, begun: int, billing_time: BillingTime, anchor_ms: int, own: OwnTerms

@@ -162,8 +162,10 @@ class Versions(Generic[T]):
     def all(self) -> Iterator[T]:
         """Return every version that is an object, oldest first."""
         self._settle()
-        wholes = (_whole(kept) for kept in self._objects)
-        return (obj for obj in wholes if obj is not None)
+        if self._several is None:
+            return iter(() if self._object is None else (self._object,))
+        kept = self._several.objects
+        return (obj for each in kept if (obj := _whole(each)) is not None)
 
     def kept_whole(self) -> Iterator[T]:
         """Return versions, oldest first, but none that is kept by what differs from the one before.

@@ -3348,9 +3348,9 @@ BUGS = (
     ),
     Bug(
         "shared-terms-since-they-came",
-        "app/definitions/alike_terms.py",
-        "return _new(Terms, (max(at_ms, self._created_ms), self._one, *entry))",
-        "return _new(Terms, (at_ms, self._one, *entry))",
+        "app/definitions/terms.py",
+        "[_new(Terms, (max(at_ms, created_ms), one, *each)) for",
+        "[_new(Terms, (at_ms, one, *each)) for",
         "tests/laws/test_common_terms.py::test_shared_terms_are_those_of_each_alone",
     ),
     Bug(
