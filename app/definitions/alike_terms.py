@@ -43,7 +43,7 @@ class Told:
 
 
 FEW: Final = 4
-"""So many are made at once: to look at them later takes more."""
+"""As many are made at once: to look at them later takes more."""
 
 # Plain __new__: the generated one costs three times as much.
 _new = tuple.__new__

@@ -169,7 +169,10 @@ class KeysFile:
     """Follows the file: changed keys hold within seconds, broken ones change nothing."""
 
     def __init__(self, settings: Settings, prepare: Callable[[Sequence[Key]], Callable[[], None]]):
-        """`prepare`, asked in another thread, returns what uses keys from then on."""
+        """Follow the file of the settings.
+
+        `prepare`, which is asked in another thread, returns what uses keys from then on.
+        """
         self._settings = settings
         self._prepare = prepare
         self._seen = self._stamp()
