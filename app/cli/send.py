@@ -96,6 +96,8 @@ def send(
         print_json({"sent": sent, "outcomes": _nested(counts)})
     else:
         echo(f"{sent:,} sent: {told(counts)}")
+        if report is None and any(outcome not in WELL for outcome, _ in counts):
+            echo("--report FILE tells which ones; to send a file twice is harmless.", err=True)
     sys.exit(exit_code((outcome for outcome, _ in counts), _WAITING))
 
 

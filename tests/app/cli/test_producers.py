@@ -74,6 +74,10 @@ async def test_a_producer_finds_its_mistakes(api: Api, meter: Meter, tmp_path: P
         "good1": 125,
     }
 
+    unnamed = await meter("send", file)
+    assert (unnamed.exit_code, "--report FILE" in unnamed.stderr) == (1, True)
+    assert "--report" not in first.stderr
+
     again = await meter("send", written(tmp_path / "good.jsonl", events[:120]), "--json")
     assert (again.exit_code, json.loads(again.stdout)) == (
         0,
