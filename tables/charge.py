@@ -307,7 +307,7 @@ class ChargeFold:
 
 def _buckets(charge: Charge, metric: Metric) -> tuple[Bucket, ...]:
     """Return the filters in the order in which they claim events."""
-    allowed = {f.key: frozenset(f.values) for f in metric.filters}
+    allowed = metric.allowed_values
 
     def bucket(charge_filter: ChargeFilter) -> Bucket:
         conditions = tuple(

@@ -174,9 +174,7 @@ def described_charge(body: Body, metric: Metric, old: Charge, code: str) -> Char
         filters=_filters(fields_of_body, metric, charge_model, old.filters),
     )
     _check_combination(fields, charge, metric)
-    for field, codes in fields_of_body.errors.items():
-        for error in codes:
-            fields.fail(field, error)
+    fields.take_errors(fields_of_body)
     if fields.errors:
         return invalid(fields.errors)
     return old if charge == old else with_kept_parts(charge, old)
@@ -234,7 +232,7 @@ def _filters(
     bodies = fields.objects("filters")
     if bodies is None:
         return tuple(old)
-    allowed = allowed_values(metric)
+    allowed = metric.allowed_values
     wanted = [described_filter(fields, body, allowed, charge_model) for body in bodies]
     selections = [selection_of(each) for each in wanted]
     olds = [selection_of(each) for each in old]
@@ -261,11 +259,6 @@ def selection_of(charge_filter: ChargeFilter) -> Selection:
     return frozenset((key, frozenset(texts)) for key, texts in charge_filter.values.items())
 
 
-def allowed_values(metric: Metric) -> dict[str, frozenset[str]]:
-    """Return the values that filters of a charge may name, by key."""
-    return {each.key: frozenset(each.values) for each in metric.filters}
-
-
 def described_filter(
     fields: Fields, body: Body, allowed: Mapping[str, frozenset[str]], charge_model: str
 ) -> ChargeFilter:
@@ -280,9 +273,7 @@ def described_filter(
         invoice_display_name=own.text("invoice_display_name"),
         properties=described_properties(own, charge_model, {}),
     )
-    for field, codes in own.errors.items():
-        for code in codes:
-            fields.fail(field, code)
+    fields.take_errors(own)
     return charge_filter
 
 

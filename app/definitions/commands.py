@@ -78,66 +78,38 @@ def delete_plan(organization_id: str, code: str) -> Command:
 
 def create_charge(organization_id: str, plan_code: str, body: object) -> Command:
     """Make the command of `POST /plans/{code}/charges`."""
-    return _command(
-        "create_charge",
-        organization_id,
-        code=plan_code,
-        charge=charge_body(body),
-        **_cascading(body),
-    )
+    return _of_plan("create_charge", organization_id, plan_code, body, charge=charge_body(body))
 
 
 def update_charge(organization_id: str, plan_code: str, charge_code: str, body: object) -> Command:
     """Make the command of `PUT /plans/{code}/charges/{charge_code}`."""
-    return _command(
-        "update_charge",
-        organization_id,
-        code=plan_code,
-        charge_code=charge_code,
-        charge=charge_body(body),
-        **_cascading(body),
-    )
+    named = {"charge_code": charge_code, "charge": charge_body(body)}
+    return _of_plan("update_charge", organization_id, plan_code, body, **named)
 
 
 def delete_charge(
     organization_id: str, plan_code: str, charge_code: str, body: object = None
 ) -> Command:
     """Make the command of `DELETE /plans/{code}/charges/{charge_code}`."""
-    return _command(
-        "delete_charge",
-        organization_id,
-        code=plan_code,
-        charge_code=charge_code,
-        **_cascading(body),
-    )
+    return _of_plan("delete_charge", organization_id, plan_code, body, charge_code=charge_code)
 
 
 def create_charge_filter(
     organization_id: str, plan_code: str, charge_code: str, body: object
 ) -> Command:
     """Make the command of `POST /plans/{code}/charges/{charge_code}/filters`."""
-    return _command(
-        "create_charge_filter",
-        organization_id,
-        code=plan_code,
-        charge_code=charge_code,
-        filter=charge_filter_body(body),
-        **_cascading(body),
-    )
+    named = {"charge_code": charge_code, "filter": charge_filter_body(body)}
+    return _of_plan("create_charge_filter", organization_id, plan_code, body, **named)
 
 
 def update_charge_filter(
     organization_id: str, plan_code: str, charge_code: str, filter_id: str, body: object
 ) -> Command:
     """Make the command of `PUT /plans/{code}/charges/{charge_code}/filters/{id}`."""
-    return _command(
-        "update_charge_filter",
-        organization_id,
-        code=plan_code,
-        charge_code=charge_code,
-        filter_id=filter_id,
-        filter=charge_filter_body(body),
-        **_cascading(body),
+    named = {"charge_code": charge_code, "filter_id": filter_id}
+    shaped = charge_filter_body(body)
+    return _of_plan(
+        "update_charge_filter", organization_id, plan_code, body, **named, filter=shaped
     )
 
 
@@ -145,14 +117,13 @@ def delete_charge_filter(
     organization_id: str, plan_code: str, charge_code: str, filter_id: str, body: object = None
 ) -> Command:
     """Make the command of `DELETE /plans/{code}/charges/{charge_code}/filters/{id}`."""
-    return _command(
-        "delete_charge_filter",
-        organization_id,
-        code=plan_code,
-        charge_code=charge_code,
-        filter_id=filter_id,
-        **_cascading(body),
-    )
+    named = {"charge_code": charge_code, "filter_id": filter_id}
+    return _of_plan("delete_charge_filter", organization_id, plan_code, body, **named)
+
+
+def _of_plan(kind: str, organization_id: str, code: str, body: object, **more: Any) -> Command:
+    """Make a command about a part of a plan, which says whether child plans follow it."""
+    return _command(kind, organization_id, code=code, **more, **_cascading(body))
 
 
 def _cascading(body: object) -> dict[str, bool]:
@@ -318,49 +289,33 @@ def create_alert(
     organization_id: str, external_id: str, body: object, status: str | None = None
 ) -> Command:
     """Make the command of `POST /subscriptions/{external_id}/alerts` with one alert."""
-    return _command(
-        "create_alert",
-        organization_id,
-        external_id=external_id,
-        status=status,
-        alert=alert_body(body),
-    )
+    told = {"status": status, "alert": alert_body(body)}
+    return _command("create_alert", organization_id, external_id=external_id, **told)
 
 
 def create_alerts(
     organization_id: str, external_id: str, bodies: object, status: str | None = None
 ) -> Command:
     """Make the command of `POST /subscriptions/{external_id}/alerts` with a list."""
-    return _command(
-        "create_alerts",
-        organization_id,
-        external_id=external_id,
-        status=status,
-        alerts=[alert_body(body) for body in bodies] if isinstance(bodies, list) else bodies,
-    )
+    alerts = [alert_body(body) for body in bodies] if isinstance(bodies, list) else bodies
+    told = {"status": status, "alerts": alerts}
+    return _command("create_alerts", organization_id, external_id=external_id, **told)
 
 
 def update_alert(
     organization_id: str, external_id: str, code: str, body: object, status: str | None = None
 ) -> Command:
     """Make the command of `PUT /subscriptions/{external_id}/alerts/{code}`."""
-    return _command(
-        "update_alert",
-        organization_id,
-        external_id=external_id,
-        status=status,
-        code=code,
-        alert=alert_body(body),
-    )
+    told = {"status": status, "code": code, "alert": alert_body(body)}
+    return _command("update_alert", organization_id, external_id=external_id, **told)
 
 
 def delete_alert(
     organization_id: str, external_id: str, code: str, status: str | None = None
 ) -> Command:
     """Make the command of `DELETE /subscriptions/{external_id}/alerts/{code}`."""
-    return _command(
-        "delete_alert", organization_id, external_id=external_id, status=status, code=code
-    )
+    told = {"status": status, "code": code}
+    return _command("delete_alert", organization_id, external_id=external_id, **told)
 
 
 def delete_alerts(organization_id: str, external_id: str, status: str | None = None) -> Command:

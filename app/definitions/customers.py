@@ -21,8 +21,7 @@ from app.definitions.subscriptions import ended_chains, moved_downgrades
 
 def upsert(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision | Rejected]:
     """Make a new customer, or change the given keys of the known one."""
-    body = payload_body(command, "customer")
-    fields = Fields(body)
+    fields = Fields(payload_body(command, "customer"))
     external_id = fields.mandatory_text("external_id")
     old = definitions.customer(command.organization_id, external_id)
     base = old or Customer(
@@ -32,7 +31,7 @@ def upsert(definitions: Definitions, command: Command, now_ms: int) -> Steps[Dec
         created_at_ms=now_ms,
         updated_at_ms=now_ms,
     )
-    customer = _described(fields, base, body, now_ms)
+    customer = _described(fields, base, now_ms)
     # So records are read that were appended while a currency in use stayed.
     stays = command.payload.get("any_currency") is not True
     if stays and (yield from _currency_in_use_changes(definitions, base, customer)):
@@ -56,13 +55,13 @@ def upsert(definitions: Definitions, command: Command, now_ms: int) -> Steps[Dec
     return Decision(customer, impact, (*moved, customer))
 
 
-def note_errors(fields: Fields, body: Mapping[str, Any]) -> None:
+def note_errors(fields: Fields) -> None:
     """Note what is wrong with a body whatever the definitions are."""
     external_id = fields.mandatory_text("external_id")
     nobody = Customer(
         id="", organization_id="", external_id=external_id, created_at_ms=0, updated_at_ms=0
     )
-    _described(fields, nobody, body, 0)
+    _described(fields, nobody, 0)
 
 
 def delete(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision | Rejected]:
@@ -76,41 +75,37 @@ def delete(definitions: Definitions, command: Command, now_ms: int) -> Steps[Dec
     return Decision(customer, _impact(customer) if ended else None, (*ended, Deletion(customer)))
 
 
-def _described(
-    fields: Fields, customer: Customer, body: Mapping[str, Any], now_ms: int
-) -> Customer:
+def _described(fields: Fields, customer: Customer, now_ms: int) -> Customer:
     changed = msgspec.structs.replace(
         customer,
         updated_at_ms=now_ms,
-        attributes={**customer.attributes, **_attributes(fields, body, customer.attributes)},
+        attributes={**customer.attributes, **_attributes(fields, customer.attributes)},
     )
-    if "timezone" in body:
+    if fields.has("timezone"):
         changed = msgspec.structs.replace(changed, timezone=fields.timezone(None))
-    billing = fields.mapping("billing_configuration")
-    if "invoice_grace_period" in billing:
-        grace = Fields(billing)
-        grace_days = grace.integer("invoice_grace_period", 0, MAX_DAYS)
-        for field, codes in grace.errors.items():
-            fields.fail(field, codes[0])
+    billing = Fields(fields.mapping("billing_configuration"))
+    if billing.has("invoice_grace_period"):
+        grace_days = billing.integer("invoice_grace_period", 0, MAX_DAYS)
+        fields.take_errors(billing)
         changed = msgspec.structs.replace(changed, grace_days=grace_days)
     return changed
 
 
-def _attributes(fields: Fields, body: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
+def _attributes(fields: Fields, old: Mapping[str, Any]) -> dict[str, Any]:
     """Return the given ones of the fields that are only echoed."""
     attributes: dict[str, Any] = {
-        key: fields.text(key) for key in CUSTOMER_TEXT_KEYS if key in body
+        key: fields.text(key) for key in CUSTOMER_TEXT_KEYS if fields.has(key)
     }
-    if "currency" in body:
+    if fields.has("currency"):
         attributes["currency"] = described_currency(fields, "currency")
-    if "net_payment_term" in body:
+    if fields.has("net_payment_term"):
         attributes["net_payment_term"] = fields.integer("net_payment_term", 0, MAX_DAYS)
-    if "skip_invoice_custom_sections" in body:
+    if fields.has("skip_invoice_custom_sections"):
         attributes["skip_invoice_custom_sections"] = fields.flag("skip_invoice_custom_sections")
     for key in ("shipping_address", "billing_configuration"):
-        if key in body:
+        if fields.has(key):
             attributes[key] = {**old.get(key, {}), **fields.mapping(key)}
-    if "metadata" in body:
+    if fields.has("metadata"):
         attributes["metadata"] = _metadata(fields, old.get("metadata", []))
     return attributes
 

@@ -62,7 +62,16 @@ class MalformedPayload(ValueError):
 
 def payload_text(command: Command, key: str) -> str:
     """Return a text that every command of this type has; raise MalformedPayload without it."""
-    value = command.payload.get(key)
+    return _text_of(command.payload, key)
+
+
+def new_object_id(body: Mapping[str, Any]) -> str:
+    """Return the id that the builder made for a part of a body; raise MalformedPayload without."""
+    return _text_of(body, "new_id")
+
+
+def _text_of(body: Mapping[str, Any], key: str) -> str:
+    value = body.get(key)
     if not isinstance(value, str) or not value:
         raise MalformedPayload(f"{key} is not a text")
     return value
@@ -73,12 +82,4 @@ def payload_body(command: Command, key: str) -> Mapping[str, Any]:
     value = command.payload.get(key)
     if not isinstance(value, Mapping):
         raise MalformedPayload(f"{key} is not an object")
-    return value
-
-
-def new_object_id(body: Mapping[str, Any]) -> str:
-    """Return the id that the builder made for a part of a body; raise MalformedPayload without."""
-    value = body.get("new_id")
-    if not isinstance(value, str) or not value:
-        raise MalformedPayload("new_id is not a text")
     return value

@@ -83,6 +83,12 @@ class Fields:
         if code not in codes:
             codes.append(code)
 
+    def take_errors(self, part: Fields) -> None:
+        """Refuse whatever fields were refused of a part of the body that was read by itself."""
+        for field, codes in part.errors.items():
+            for code in codes:
+                self.fail(field, code)
+
     def timezone(self, default: _T) -> str | _T:
         """Return a timezone, the default where there is none; refuse what is none."""
         value = self.get("timezone")

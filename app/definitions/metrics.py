@@ -235,7 +235,7 @@ def _impact_of_change(old: Metric, new: Metric) -> Impact | None:
 
 def _trimmed_plans(plans: Iterable[Plan | None], metric: Metric) -> Steps[list[Plan]]:
     """Return plans whose charge filters used a value that the metric lost, without that value."""
-    allowed = {each.key: frozenset(each.values) for each in metric.filters}
+    allowed = metric.allowed_values
     trimmed: list[Plan] = []
     for some in weighed(plans, _items_of):
         for plan in some:

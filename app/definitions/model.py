@@ -73,6 +73,11 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     counts_after_ms: int = -1
     """Events appended until then never count: an earlier metric of the code was deleted then."""
 
+    @property
+    def allowed_values(self) -> dict[str, frozenset[str]]:
+        """Values that filters of a charge may name, by key."""
+        return {each.key: frozenset(each.values) for each in self.filters}
+
 
 class ChargeFilter(msgspec.Struct, frozen=True, kw_only=True):
     """A bucket of a charge: property values that select events. List order in the charge is age."""

@@ -5,8 +5,7 @@ An organization and its one billing entity are the same definition. Rules: meter
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import msgspec
 
@@ -33,7 +32,7 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Steps[Dec
         id=organization_id, created_at_ms=now_ms, updated_at_ms=now_ms
     )
     fields = Fields(payload_body(command, "organization"))
-    new = _described(fields, old, payload_body(command, "organization"), now_ms)
+    new = _described(fields, old, now_ms)
     endpoints = with_first_url(definitions, fields, command, now_ms)
     if fields.errors:
         return invalid(fields.errors)
@@ -59,24 +58,20 @@ def _following_the_organization(
         yield subscription if follows else None
 
 
-def _described(
-    fields: Fields, old: Organization, body: Mapping[str, Any], now_ms: int
-) -> Organization:
+def _described(fields: Fields, old: Organization, now_ms: int) -> Organization:
     attributes = dict(old.attributes)
-    attributes |= {key: fields.text(key) for key in ORGANIZATION_TEXT_KEYS if key in body}
-    if "net_payment_term" in body:
+    attributes |= {key: fields.text(key) for key in ORGANIZATION_TEXT_KEYS if fields.has(key)}
+    if fields.has("net_payment_term"):
         attributes["net_payment_term"] = fields.integer("net_payment_term", 0, MAX_DAYS)
-    if "default_currency" in body:
+    if fields.has("default_currency"):
         attributes["default_currency"] = described_currency(fields, "default_currency")
-    configuration = fields.mapping("billing_configuration")
-    echoed = Fields(configuration)
-    attributes |= {key: echoed.text(key) for key in _ECHOED if key in configuration}
-    timezone = fields.timezone(DEFAULT_TIMEZONE) if "timezone" in body else old.timezone
+    echoed = Fields(fields.mapping("billing_configuration"))
+    attributes |= {key: echoed.text(key) for key in _ECHOED if echoed.has(key)}
+    timezone = fields.timezone(DEFAULT_TIMEZONE) if fields.has("timezone") else old.timezone
     grace_days = old.grace_days
-    if "invoice_grace_period" in configuration:
+    if echoed.has("invoice_grace_period"):
         grace_days = _grace_days(echoed)
-    for field, codes in echoed.errors.items():
-        fields.fail(field, codes[0])
+    fields.take_errors(echoed)
     return msgspec.structs.replace(
         old,
         updated_at_ms=now_ms,

@@ -13,7 +13,6 @@ import msgspec
 from app.definitions.cascades import NOTHING, Changing, Given, changing
 from app.definitions.charges import (
     Body,
-    allowed_values,
     described_charge,
     described_filter,
     described_properties,
@@ -134,7 +133,7 @@ def delete_filter(definitions: Definitions, command: Command, now_ms: int) -> Ch
 def added_filter(charge: Charge, metric: Metric, body: Body) -> ChargeFilter | Rejected:
     """Return the filter that a body adds to a charge."""
     fields = Fields({})
-    made = described_filter(fields, body, allowed_values(metric), charge.charge_model)
+    made = described_filter(fields, body, metric.allowed_values, charge.charge_model)
     return invalid(fields.errors) if fields.errors else made
 
 

@@ -141,7 +141,7 @@ def _customer(fields: Fields, body: Body, _: object) -> None:
     note_contacts(fields, body)
     if fields.errors:
         # All that is wrong with a customer is told at once, as in Lago.
-        note_errors(fields, body)
+        note_errors(fields)
 
 
 def _organization(fields: Fields, body: Body, _: object) -> None:

@@ -65,10 +65,6 @@ class Definitions(Index):
         self.webhook_endpoints = WebhookEndpoints()
         self.alerts = AlertIndex(keep)
 
-    def branch(self) -> Definitions:
-        """Return a copy that may go on otherwise, made of a copy of each index."""
-        return self.copy()
-
     def begin(self, offset: int) -> None:
         """Begin to decide the record at an offset."""
         self.decided_offset = offset

@@ -6,7 +6,7 @@ subscription when it is decided.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -78,10 +78,9 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Decision 
     old = find_subscription(definitions, command.organization_id, external_id, status, now_ms)
     if old is None:
         return not_found("subscription")
-    body = payload_body(command, "subscription")
-    fields = Fields(body)
+    fields = Fields(payload_body(command, "subscription"))
     note_errors(fields)
-    changed = _changed(definitions, old, fields, body, now_ms)
+    changed = _changed(definitions, old, fields, now_ms)
     if fields.errors:
         return invalid(fields.errors)
     planned = overridden(definitions, command, old, now_ms)
@@ -103,25 +102,21 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Decision 
 
 
 def _changed(
-    definitions: Definitions,
-    old: Subscription,
-    fields: Fields,
-    body: Mapping[str, Any],
-    now_ms: int,
+    definitions: Definitions, old: Subscription, fields: Fields, now_ms: int
 ) -> Subscription:
     changed = old
-    if "name" in body:
+    if fields.has("name"):
         changed = _replace(changed, name=fields.text("name"))
     if fields.has("on_termination_invoice"):
         invoice = termination_invoice(fields)
         if old.status_at(now_ms) != "terminated":
             changed = _replace(changed, on_termination_invoice=invoice)
     waits = old.started_at_ms > now_ms and old.previous_subscription_id is None
-    if waits and not is_blank(body.get("subscription_at")):
+    if waits and not is_blank(fields.get("subscription_at")):
         at_ms = subscription_at(fields, now_ms)
         changed = _replace(changed, **_start(definitions, changed, at_ms, now_ms))
     start_ms = max(changed.subscription_at_ms, changed.started_at_ms)
-    if "ending_at" in body:
+    if fields.has("ending_at"):
         changed = _replace(changed, ending_at_ms=ending_at(fields, start_ms, now_ms))
         # One that has ended does not go on: another may have its external id by now.
         ended = old.status_at(now_ms) == "terminated"
@@ -206,7 +201,7 @@ def moved_downgrades(
         if old is None or following is None or old.terminated_at_ms is None:
             continue
         grid = _downgrade_grid(definitions, old, now_ms)
-        end_ms = grid.next_start_ms(grid.index_at(old.terminated_at_ms - 1))
+        end_ms = grid.start_ms(grid.index_at(old.terminated_at_ms - 1) + 1)
         # Search by time: number 0 may be another month if `subscription_at` has another date.
         at_ms = max(replace(grid, timezone=timezone).start_nearest_ms(end_ms), now_ms)
         if following.ending_at_ms is not None:
@@ -307,7 +302,7 @@ def _plan_change(
 
 def _period_end_ms(definitions: Definitions, subscription: Subscription, now_ms: int) -> int:
     grid = _downgrade_grid(definitions, subscription, now_ms)
-    return grid.next_start_ms(grid.index_at(now_ms))
+    return grid.start_ms(grid.index_at(now_ms) + 1)
 
 
 def _downgrade_grid(

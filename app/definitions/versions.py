@@ -80,18 +80,6 @@ class Versions(Generic[T]):
         self._promised: tuple[Coming, T | None] | None = None
 
     @property
-    def _append_times_ms(self) -> Sequence[int]:
-        if self._several is not None:
-            return self._several.append_times_ms
-        return () if self._append_time_ms is None else (self._append_time_ms,)
-
-    @property
-    def _offsets(self) -> Sequence[int]:
-        if self._several is not None:
-            return self._several.offsets
-        return () if self._append_time_ms is None else (self._offset,)
-
-    @property
     def _objects(self) -> Sequence[Kept[T]]:
         if self._several is not None:
             return self._several.objects
@@ -123,7 +111,7 @@ class Versions(Generic[T]):
         found = self.at(at_ms)
         if found is not None:
             return found
-        i = len(self._objects) if at_ms is None else self._count_until(at_ms)
+        i = len(self._objects) if at_ms is None else bisect_right(self.changes, at_ms)
         while i and self._objects[i - 1] is None:
             i -= 1
         return _whole(self._objects[i - 1]) if i else None
@@ -133,8 +121,7 @@ class Versions(Generic[T]):
 
         Append times cannot tell it: an object may be deleted and made anew within a millisecond.
         """
-        self._settle()
-        for i in range(bisect_right(self._offsets, offset), len(self._objects)):
+        for i in range(bisect_right(self.offsets, offset), len(self._objects)):
             if self._objects[i] is None:
                 return self._first(i)
         return self
@@ -147,16 +134,16 @@ class Versions(Generic[T]):
         """
         whole: Versions[T] = Versions()
         for number, (at_ms, offset, part) in enumerate(parts):
-            part._settle()
-            begins = bisect_left(whole._offsets, offset) if number else 0
+            times_ms, offsets = part.changes, part.offsets
+            begins = bisect_left(whole.offsets, offset) if number else 0
             if begins < len(whole):
                 whole = whole._first(begins)
-            known = bisect_right(part._offsets, offset) if number else 0
+            known = bisect_right(offsets, offset) if number else 0
             if known:
                 # The one before it is now another object's.
                 whole._append(at_ms, offset, _whole(part._objects[known - 1]))
             for i in range(known, len(part._objects)):
-                whole._append(part._append_times_ms[i], part._offsets[i], part._objects[i])
+                whole._append(times_ms[i], offsets[i], part._objects[i])
         return whole
 
     def all(self) -> Iterator[T]:
@@ -178,9 +165,7 @@ class Versions(Generic[T]):
 
     def entries(self) -> Iterator[tuple[int, int, T | None]]:
         """Return append time in ms, offset and object of each version; None is a deletion."""
-        self._settle()
-        objects = (_whole(kept) for kept in self._objects)
-        return zip(self._append_times_ms, self._offsets, objects, strict=True)
+        return zip(self.changes, self.offsets, map(_whole, self._objects), strict=True)
 
     @property
     def changes(self) -> Sequence[int]:
@@ -218,7 +203,9 @@ class Versions(Generic[T]):
     def offsets(self) -> Sequence[int]:
         """Offsets in the log of the records that made the versions."""
         self._settle()
-        return self._offsets
+        if self._several is not None:
+            return self._several.offsets
+        return () if self._append_time_ms is None else (self._offset,)
 
     def push(self, append_time_ms: int, offset: int, obj: T | None) -> None:
         """Add a version; times never go back (`ValueError`).
@@ -280,7 +267,7 @@ class Versions(Generic[T]):
             self._append(coming.append_time_ms, coming.offset, obj)
 
     def _check_follows(self, append_time_ms: int) -> None:
-        times_ms = self._append_times_ms
+        times_ms = self.changes
         if times_ms and append_time_ms < times_ms[-1]:
             raise ValueError("a version older than the newest one")
 
@@ -298,9 +285,6 @@ class Versions(Generic[T]):
             )
             self._append_time_ms, self._offset, self._object = None, -1, None
 
-    def _count_until(self, at_ms: int) -> int:
-        return bisect_right(self._append_times_ms, at_ms)
-
     def __copy__(self) -> Self:
         """Return a copy with the same versions; both go on independently."""
         self._settle()
@@ -310,10 +294,10 @@ class Versions(Generic[T]):
         """Return the first versions as versions of their own."""
         copied = type(self)()
         if count > 1:
-            times_ms, offsets = self._append_times_ms[:count], self._offsets[:count]
+            times_ms, offsets = self.changes[:count], self.offsets[:count]
             copied._several = _Several(times_ms, offsets, list(self._objects[:count]))
         elif count:
-            copied._append_time_ms, copied._offset = self._append_times_ms[0], self._offsets[0]
+            copied._append_time_ms, copied._offset = self.changes[0], self.offsets[0]
             copied._object = _whole(self._objects[0])
         return copied
 
@@ -324,14 +308,11 @@ class Versions(Generic[T]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Versions):
             return NotImplemented
-        self._settle()
-        other._settle()
         return list(self.entries()) == list(other.entries())
 
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        self._settle()
         return f"Versions({list(self.entries())!r})"
 
 

@@ -58,7 +58,7 @@ def branch_with(
     The history record covers published periods that start in [from_ms, to_ms). No record may be
     applied to the definitions before the last step.
     """
-    branch, known = definitions.branch(), definitions.records_applied
+    branch, known = definitions.copy(), definitions.records_applied
     at_ms = max(now_ms, definitions.append_time_ms) + 1
     metric_ids: dict[str, None] = {}
     charge_ids: dict[str, None] = {}

@@ -83,7 +83,7 @@ class Definer:
         work = Work("request", "define", command.organization_id)
 
         def applied() -> Steps[Definitions]:
-            branch = engine.definitions.branch()
+            branch = engine.definitions.copy()
             now_ms = engine.clock.now_ms()
             yield from applying(branch, command.encode(), now_ms, branch.offset)
             return branch

@@ -100,7 +100,7 @@ def played(steps: list[tuple[int, Command]]) -> tuple[Log, list[object]]:
     log, told = Log(), list[object]()
     for later_ms, command in steps:
         log.now_ms += later_ms
-        branch = log.definitions.branch()
+        branch = log.definitions.copy()
         foreseen = apply(branch, command.encode(), log.now_ms, branch.offset)
         told.append(log.append(command))
         assert told[-1] == foreseen

@@ -180,7 +180,7 @@ class PlanIndex(CodedIndex[Plan]):
             self.in_advance.update(promised.in_advance)
             self.pay_in_advance.update(promised.organizations)
             self.metrics_in_advance.update(promised.metrics)
-            self.first_in_advance_ms = min(self.first_in_advance_ms, promised.now_ms)
+            self.first_in_advance_ms = min(self.first_in_advance_ms, promised.coming.append_time_ms)
 
     def commit_deletion(self, plan: Plan, now_ms: int, offset: int) -> None:
         """End a plan and free its code."""
@@ -222,7 +222,6 @@ class PromisedPlans:
 
     def __init__(self, coming: Coming):
         self.coming = coming
-        self.now_ms = coming.append_time_ms
         self.counts = Counter[tuple[str, str]]()
         """By metric and plan that is no child, how many more of these have a charge on it."""
         self.gone: dict[str, list[str]] = {}

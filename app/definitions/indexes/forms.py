@@ -65,13 +65,13 @@ class Form(ABC, Generic[D]):
     def made(self, told: list[Any]) -> D:
         """Return the object that was told; the list is used up."""
 
-    @abstractmethod
     def packed(self, at_ms: int, offset: int, one: D) -> bytes:
         """Return one version as bytes: its append time in ms, its offset and the object."""
+        return self.packed_all(((at_ms, offset, one),))
 
-    @abstractmethod
     def from_plain(self, row: Row) -> tuple[int, int, D]:
         """Return append time in ms, offset and object of a plain row."""
+        raise TypeError(f"{type(self).__name__} makes no plain rows")
 
     def packed_all(self, entries: Iterable[tuple[int, int, D | None]]) -> bytes:
         """Do `packed` for any number of versions, however they are."""
@@ -162,7 +162,7 @@ class SubscriptionForm(Form[Subscription]):
                 except struct.error:
                     # Its id is none of ours, the log is very long, or a time is before 1970.
                     pass
-        return self.packed_all(((at_ms, offset, one),))
+        return super().packed(at_ms, offset, one)
 
     def from_plain(self, row: Row) -> tuple[int, int, Subscription]:
         """Return append time in ms, offset and the subscription of a plain row."""
@@ -266,7 +266,7 @@ class CustomerForm(Form[Customer]):
                     return numbers + bytes(external_id, "utf-8")
                 except struct.error:
                     pass
-        return self.packed_all(((at_ms, offset, one),))
+        return super().packed(at_ms, offset, one)
 
     def from_plain(self, row: Row) -> tuple[int, int, Customer]:
         """Return append time in ms, offset and the customer of a plain row."""
@@ -306,14 +306,6 @@ class AlertForm(Form[Alert]):
         crossed = [each for t in thresholds for each in (t.code, str(t.value), t.recurring)]
         names = external_id, kind, code, name, metric
         return _packed_id(identity), organization, *names, crossed, created_ms
-
-    def packed(self, at_ms: int, offset: int, one: Alert) -> bytes:
-        """Return one version as bytes."""
-        return self.packed_all(((at_ms, offset, one),))
-
-    def from_plain(self, row: Row) -> tuple[int, int, Alert]:
-        """Raise TypeError: no alert has a plain row."""
-        raise TypeError("an alert has no plain row")
 
     def external_name(self, row: Row) -> tuple[str, str]:
         """Return organization and external subscription id of a packed alert: they never change."""

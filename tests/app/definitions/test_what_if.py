@@ -75,7 +75,7 @@ def test_it_leaves_the_log_as_it_was() -> None:
 def test_anything_may_be_defined_in_it() -> None:
     definitions, _ = defined()
     before = everything(definitions)
-    branch = definitions.branch()
+    branch = definitions.copy()
     made = [
         commands.update_subscription(ORG, SUBSCRIPTION, {"ending_at": "2031-01-01T00:00:00Z"}),
         commands.create_subscription(ORG, {**subscription_body(), "external_id": "other"}),

@@ -103,8 +103,8 @@ def test_what_is_played_on_a_branch_leaves_the_original_byte_for_byte(
 ) -> None:
     definitions = defined(before)
     known = written(definitions)
-    assert vars(definitions.branch()) == vars(definitions)
-    branch = definitions.branch()
+    assert vars(definitions.copy()) == vars(definitions)
+    branch = definitions.copy()
     outcomes = play(branch, after)
     assert written(definitions) == known
     # And it is what the original would have become.
@@ -118,7 +118,7 @@ def test_who_has_charges_paid_in_advance_is_copied() -> None:
     body = {**plan, "amount_currency": "EUR", "pay_in_advance": False, "charges": [charge]}
     definitions = defined([(commands.create_plan(ORGS[0], body), 1)])
     assert definitions.plan_index.pay_in_advance
-    assert vars(definitions.branch()) == vars(definitions)
+    assert vars(definitions.copy()) == vars(definitions)
 
 
 @given(told, told)
@@ -126,10 +126,10 @@ def test_a_branch_of_a_branch_leaves_it_byte_for_byte(
     before: list[tuple[Command, int]], after: list[tuple[Command, int]]
 ) -> None:
     definitions = defined(before)
-    branch = definitions.branch()
+    branch = definitions.copy()
     play(branch, after)
     known = written(branch)
-    play(branch.branch(), after)
+    play(branch.copy(), after)
     assert written(branch) == known
 
 
