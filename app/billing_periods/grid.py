@@ -117,10 +117,6 @@ class PeriodGrid:
         """Return the first instant of period `k`."""
         return _start_ms(self.origin, self.months, self.timezone, k)
 
-    def next_start_ms(self, k: int) -> int:
-        """Return the first instant after period `k`."""
-        return self.start_ms(k + 1)
-
     def start_nearest_ms(self, at_ms: int) -> int:
         """Return the start of a period that is nearest to an instant.
 
@@ -129,11 +125,7 @@ class PeriodGrid:
         28 February to 1 March: 28 May is then 1 June.
         """
         k = self.index_at(at_ms)
-        return min(self.start_ms(k), self.next_start_ms(k), key=lambda start: abs(start - at_ms))
-
-    def last_second_ms(self, k: int) -> int:
-        """Return what records print as `to`: the whole second before the next period (`…:59Z`)."""
-        return self.next_start_ms(k) - 1000
+        return min(self.start_ms(k), self.start_ms(k + 1), key=lambda start: abs(start - at_ms))
 
     def duration_days(self, k: int) -> int:
         """Return calendar days from post to post, whatever clocks or the subscription do in it."""

@@ -67,9 +67,8 @@ def _skipped_period(definitions: Definitions, versions: Versions[Subscription]) 
     one = versions.at()
     if one is None or one.end_ms is None or one.on_termination_invoice != "skip":
         return None
-    terms = subscription_terms(definitions, versions)
-    # Without most of those before it.
-    last = Timeline(terms, fixed_ms=one.end_ms).until(one.end_ms)[-1:]
-    return next(
-        (p for p in last if p.closing_reason == "termination" and p.due_at_ms == NEVER_MS), None
-    )
+    timeline = Timeline(subscription_terms(definitions, versions))
+    last = timeline.holding(timeline.over_ms - 1)
+    if last is None or last.closing_reason != "termination" or last.due_at_ms < NEVER_MS:
+        return None
+    return last

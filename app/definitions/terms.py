@@ -35,7 +35,6 @@ from app.definitions.timeline import (
     Period,
     Timeline,
     ever_under,
-    own_since_ms,
 )
 from app.definitions.versions import Versions
 
@@ -283,9 +282,10 @@ class CommonTerms:
             keep(self._shared, alike, found, _MOST_SHARED)
         timeline, shift_ms = found
         created_ms, started_ms = life.created_ms, life.started_ms
-        since_ms = own_since_ms(created_ms, started_ms)
         began_ms = max(created_ms, started_ms)
-        return _new(Shared, (timeline, since_ms, began_ms, started_ms, shift_ms))
+        return _new(
+            Shared, (timeline, began_ms + TIMEZONE_SHIFT_MS, began_ms, started_ms, shift_ms)
+        )
 
     def next_due(self, name: CodeKey, done_ms: int) -> int | None:
         """Return when a period of an external id is due first after a cut; None: ask its own."""

@@ -183,17 +183,13 @@ class Timeline:
         "_due_before",
         "_kept",
         "_last",
-        "_opening",
         "_recent",
         "lasting",
         "published",
         "terms",
     )
 
-    def __init__(
-        self, terms: Sequence[Terms], *, published: bool = True, fixed_ms: int | None = None
-    ):
-        """Make a timeline; with `fixed_ms`, without most periods that are fixed by that time."""
+    def __init__(self, terms: Sequence[Terms], published: bool = True):
         self.terms = terms
         self.published = published
         """False for the implicit plan: its periods are never due."""
@@ -203,10 +199,6 @@ class Timeline:
         """By name, what somebody made of its periods, and by what; None: nothing is kept."""
         self._begun: _Stretch | None = None
         """Periods from the first one on; None: nobody asked for what `_running_at` cannot tell."""
-        if fixed_ms is not None:
-            self._begun = _Stretch(_periods(terms, fixed_ms, skips_never=False))
-        self._opening: Period | None = None
-        """The first period, once it was asked for."""
         self._recent: _Stretch | None = None
         """Periods around the instant that was asked for last, found by arithmetic."""
         self._last: Period | None = None
@@ -218,13 +210,13 @@ class Timeline:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let another process make its periods again: they follow from the terms."""
-        return _timeline_of, (self.terms, self.published)
+        return Timeline, (self.terms, self.published)
 
     def under(self, terms: Sequence[Terms]) -> Timeline:
         """Return the timeline under other terms; periods fixed before the terms differ are kept."""
         if terms == self.terms:
             return self
-        timeline = Timeline(terms, published=self.published)
+        timeline = Timeline(terms, self.published)
         since_ms = _differ_ms(self.terms, terms)
         fixed, first = 0, self._first
         while fixed < len(first.periods) and first.periods[fixed].fixed_at_ms < since_ms:
@@ -303,18 +295,8 @@ class Timeline:
     @property
     def first(self) -> Period | None:
         """The first period; None: there is none."""
-        opening = self._opening
-        if opening is not None:
-            return opening
-        if self.lasting is not None:
-            opening = self._running_at(self.lasting.subscription.started_at_ms)
-        if opening is None and (self._first.periods or self._first.advance()):
-            opening = self._first.periods[0]
-        self._opening = opening
-        if self._last is None:
-            # Events of a new subscription fall into it.
-            self._last = opening
-        return opening
+        first = self._first
+        return first.periods[0] if first.periods or first.advance() else None
 
     @property
     def _first(self) -> _Stretch:
@@ -399,25 +381,7 @@ class Timeline:
                     # What is due first begins with it, as ever, but follows one of its own.
                     periods = ((period, known[0][0]), *due.periods[1:])
                     return Due.of(done_ms, due.at_ms, periods)
-        return self._due_as_others(done_ms) or _first_due(done_ms, self.due_after(done_ms))
-
-    def _due_as_others(self, done_ms: int) -> Due | None:
-        """Return what is due first of all who ran under the same terms; None: it may be another.
-
-        What they ran under changed lately, as settings do for very many at once.
-        """
-        terms = self.terms
-        if not terms:
-            return None
-        subscription = terms[-1].subscription
-        if _may_end(subscription):
-            return None
-        own_ms = own_since_ms(terms[0].since_ms, subscription.started_at_ms)
-        if own_ms > done_ms or any(each.subscription is not subscription for each in terms):
-            return None
-        since_ms = tuple([each.since_ms for each in terms[1:]])
-        due = _due_of_all(done_ms, since_ms, tuple([each[2:] for each in terms]))
-        return due if own_ms <= due.shared_ms else None
+        return _first_due(done_ms, self.due_after(done_ms))
 
     def fixed_since(self, at_ms: int, until_ms: int) -> list[Period]:
         """Return the periods fixed at or after `at_ms` that start until `until_ms`, in order."""
@@ -610,7 +574,7 @@ class FixedPeriods(Timeline):
     __slots__ = ()
 
     def __init__(self, periods: Iterable[Period]):
-        super().__init__([], published=False)
+        super().__init__([], False)
         self._begun = _Stretch((0, period) for period in periods)
 
 
@@ -681,7 +645,7 @@ def _opening(terms: Sequence[Terms], number: int) -> _UnmadeEnd | None:
     began = terms[max(held - 1, 0)].grid
     if entry.end_rules < EXACT_ENDS or began.timezone == grid.timezone:
         return None
-    post_ms = grid.next_start_ms(grid.index_at(start_ms))
+    post_ms = grid.start_ms(grid.index_at(start_ms) + 1)
     passed = began.start_nearest_ms(post_ms) <= start_ms
     return _UnmadeEnd(start_ms, began.timezone) if passed else None
 
@@ -918,26 +882,10 @@ def _running_due(done_ms: int, terms: tuple[Any, ...]) -> Due:
     return _first_due(done_ms, (_running(grid.start_ms(i), terms) for i in count(k)))
 
 
-@lru_cache(1_024)
-def _due_of_all(done_ms: int, since_ms: tuple[int, ...], terms: tuple[tuple[Any, ...], ...]) -> Due:
-    """Return what is due first after a cut of one that ever ran under terms, in turn.
-
-    They are told from their grids on; from each `since_ms` another holds.
-    """
-    moments = zip((-1, *since_ms), terms, strict=True)
-    whole = [Terms(at_ms, _EVER_RUNS, *each) for at_ms, each in moments]
-    return _first_due(done_ms, (period for _, period in _periods(whole, done_ms)))
-
-
 def ever_under(terms: Sequence[Terms]) -> Timeline:
     """Return the timeline of one that ever ran under the terms of another."""
     first, *later = (each._replace(subscription=_EVER_RUNS) for each in terms)
     return Timeline([first._replace(since_ms=-1), *later])
-
-
-def own_since_ms(created_ms: int, started_ms: int) -> int:
-    """Return since when periods of one that never changed are those of one that ever ran."""
-    return max(created_ms, started_ms) + TIMEZONE_SHIFT_MS
 
 
 _EVER_RUNS = Subscription(
@@ -979,7 +927,3 @@ def _closing_reason(subscription: Subscription, ended_ms: int | None) -> Closing
 def ceil_to(at_ms: int, grid_ms: int) -> int:
     """Return the first multiple of `grid_ms` at or after the instant."""
     return -(-at_ms // grid_ms) * grid_ms
-
-
-def _timeline_of(terms: Sequence[Terms], published: bool) -> Timeline:
-    return Timeline(terms, published=published)

@@ -300,7 +300,7 @@ def test_either_midnight_opens_a_local_day(timezone: str, at_ms: int) -> None:
 def test_a_clock_change_within_a_month_leaves_its_end(timezone: str) -> None:
     grid = PeriodGrid("monthly", "calendar", ms("2024-01-10T00:00:00Z"), timezone)
     k = grid.index_at(ms("2024-03-15T00:00:00Z"))
-    assert lago_end_ms(grid, k) == grid.next_start_ms(k) - 1
+    assert lago_end_ms(grid, k) == grid.start_ms(k + 1) - 1
 
 
 def test_a_repeated_last_hour_is_printed_the_first_time() -> None:

@@ -3384,16 +3384,6 @@ BUGS = (
         "::test_no_period_is_open_for_longer_than_any_terms_say",
     ),
     Bug(
-        "first-period-where-the-start-was-before",
-        "app/definitions/timeline.py",
-        "if self.lasting is not None:\n"
-        "            opening = self._running_at(self.lasting.subscription.started_at_ms)",
-        "if self.terms:\n"
-        "            opening = self._running_at(self.terms[0].subscription.started_at_ms)",
-        "tests/app/definitions/test_timeline.py"
-        "::test_the_first_period_begins_where_the_start_was_moved_to",
-    ),
-    Bug(
         "cell-that-is-gone-looked-at-for-good",
         "tables/partition/snapshot.py",
         "is done with it: another cell may have its name then.\n        cell.dirty = False\n",
@@ -6208,14 +6198,6 @@ BUGS = (
         "begun = bisect_right(self.since_ms, created_ms)",
         "begun = len(self.since_ms)",
         "tests/laws/test_common_terms.py::test_shared_terms_are_those_of_each_alone",
-    ),
-    Bug(
-        "due-as-of-those-who-began-long-before",
-        "app/definitions/timeline.py",
-        "return due if own_ms <= due.shared_ms else None",
-        "return due if due.shared_ms > -NEVER_MS else None",
-        "tests/laws/test_due_after.py"
-        "::test_what_is_due_next_is_found_whatever_was_asked_for_before",
     ),
     Bug(
         "next-cut-of-the-watched-as-before-the-settings",

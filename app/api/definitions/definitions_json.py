@@ -251,9 +251,8 @@ def _billing_period_json(
     end_ms = sub.end_ms
     within_ms = max(sub.started_at_ms, at_ms if end_ms is None else min(at_ms, end_ms - 1))
     k = grid.index_at(within_ms)
-    to_ms = grid.last_second_ms(k)
-    if end_ms is not None and end_ms < grid.next_start_ms(k):
-        to_ms = end_ms
+    next_ms = grid.start_ms(k + 1)
+    to_ms = next_ms - 1000 if end_ms is None or end_ms >= next_ms else end_ms
     return _period_json(max(grid.start_ms(k), sub.started_at_ms), to_ms)
 
 

@@ -100,8 +100,7 @@ def test_instants_of_a_month_with_a_clock_change(
 ) -> None:
     grid = PeriodGrid("monthly", "calendar", ms("2024-01-10"), timezone)
     k = grid.index_at(ms("2024-03-15"))
-    assert (grid.start_ms(k), grid.next_start_ms(k)) == (ms(start), ms(next_start))
-    assert grid.last_second_ms(k) == ms(next_start) - 1000
+    assert (grid.start_ms(k), grid.start_ms(k + 1)) == (ms(start), ms(next_start))
     assert grid.duration_days(k) == 31
 
 
@@ -109,7 +108,7 @@ def test_a_repeated_last_hour_belongs_to_the_closing_period() -> None:
     grid = PeriodGrid("monthly", "anniversary", ms("2017-01-18T10:00:00"), "America/Sao_Paulo")
     k = grid.index_at(ms("2018-02-10"))
     assert grid.index_at(ms("2018-02-18T02:30:00")) == k
-    assert grid.last_second_ms(k) == ms("2018-02-18T02:59:59")
+    assert grid.start_ms(k + 1) == ms("2018-02-18T03:00:00")
 
 
 def test_a_clock_set_back_over_midnight_stays_in_the_new_period() -> None:
@@ -142,23 +141,23 @@ def test_refused_grids(interval: str, billing_time: str, timezone: str, message:
 @given(grid=GRIDS, at_ms=INSTANTS_MS)
 def test_every_instant_is_in_exactly_one_period(grid: PeriodGrid, at_ms: int) -> None:
     k = grid.index_at(at_ms)
-    assert grid.start_ms(k) <= at_ms < grid.next_start_ms(k)
+    assert grid.start_ms(k) <= at_ms < grid.start_ms(k + 1)
 
 
 @given(grid=GRIDS, moments=st.lists(INSTANTS_MS, min_size=2, max_size=4))
 def test_the_period_asked_for_last_tells_of_no_other(grid: PeriodGrid, moments: list[int]) -> None:
     k = grid.index_at(moments[0])
-    edges = [grid.start_ms(k) - 1, grid.start_ms(k), grid.next_start_ms(k) - 1]
-    for at_ms in (*moments, *edges, grid.next_start_ms(k)):
+    edges = [grid.start_ms(k) - 1, grid.start_ms(k), grid.start_ms(k + 1) - 1]
+    for at_ms in (*moments, *edges, grid.start_ms(k + 1)):
         assert grid.index_at(at_ms) == replace(grid).index_at(at_ms)
 
 
 @given(grid=GRIDS, k=INDEXES)
 def test_periods_tile_time(grid: PeriodGrid, k: int) -> None:
     assume(post_of(grid, k).year >= 1970 and post_of(grid, k).year < 2100)
-    assert grid.start_ms(k) < grid.next_start_ms(k) == grid.start_ms(k + 1)
+    assert grid.start_ms(k) < grid.start_ms(k + 1)
     assert grid.index_at(grid.start_ms(k)) == k
-    assert grid.index_at(grid.next_start_ms(k) - 1) == k
+    assert grid.index_at(grid.start_ms(k + 1) - 1) == k
 
 
 @given(grid=GRIDS, k=INDEXES)

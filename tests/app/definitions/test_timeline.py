@@ -270,7 +270,7 @@ def test_under_other_terms_a_timeline_is_as_if_made_anew(close_elapsed: bool) ->
 
 
 @pytest.mark.parametrize("close_elapsed", [True, False])
-def test_without_what_was_fixed_by_a_time_the_rest_is_the_same(close_elapsed: bool) -> None:
+def test_periods_fixed_since_a_time_are_found_without_those_before(close_elapsed: bool) -> None:
     log = world(grace_s=86_400, close_elapsed=close_elapsed)
     log.subscribe(billing_time="calendar", subscription_at="2023-08-03T00:00:00Z")
     end_ms = ms("2024-12-01T00:00:00Z")
@@ -278,10 +278,8 @@ def test_without_what_was_fixed_by_a_time_the_rest_is_the_same(close_elapsed: bo
         before_ms = log.now_ms
         log.at(at).accept(command)
         whole = timeline(log)
-        left = Timeline(whole.terms, fixed_ms=before_ms).until(end_ms)
         unfixed = [each for each in whole.until(end_ms) if each.fixed_at_ms > before_ms]
-        assert [each for each in left if each.fixed_at_ms > before_ms] == unfixed
-        assert len(left) <= len(unfixed) + 4
+        assert Timeline(whole.terms).fixed_since(before_ms + 1, end_ms) == unfixed
 
 
 @pytest.mark.parametrize(
