@@ -36,12 +36,14 @@ class LifetimeFold(ChargeFold):
     prices = False
     over_life = True
 
-    def __init__(self, charge: Charge, metric: Metric, limits: InputLimits = NO_LIMITS):
+    def __init__(
+        self, charge: Charge, metric: Metric, timezone: str, limits: InputLimits = NO_LIMITS
+    ):
         marked = replace(charge, id=lifetime_id(charge.id), pay_in_advance=False)
         # One set of members for all periods, as a recurring metric has it.
         unique = AGGREGATIONS[metric.aggregation_type].reads == "operation"
         carrying = replace(metric, recurring=metric.recurring or unique)
-        super().__init__(marked, carrying, "", limits)
+        super().__init__(marked, carrying, timezone, limits)
         self._recurring = metric.recurring
 
     @property

@@ -23,7 +23,8 @@ class RestNames:
         """Begin without any. `is_whole`: False if there are some that are not known."""
         self._noted: NotedNames | None = None
         self.is_whole = is_whole
-        """Whether all were added; else any may be one."""
+        """Whether all were added, or the logs were read from the first event on; else any may be
+        one."""
 
     def add(self, name: SubscriptionKey, code: str) -> None:
         """Add an external subscription, and the code of its organization."""
@@ -34,17 +35,13 @@ class RestNames:
 
     def may_have(self, name: SubscriptionKey) -> bool:
         """Return False if no event of an external subscription is noted in the common entry."""
-        return self._may_have(name)
+        return self._may_be_noted(name)
 
     def may_have_code(self, organization_id: str, code: str) -> bool:
         """Return False if no event of a code is noted there in an organization."""
-        return self._may_have(_of_code(organization_id, code))
+        return self._may_be_noted(_of_code(organization_id, code))
 
-    def note_whole(self) -> None:
-        """Note that all were added: the logs were read from the first event on."""
-        self.is_whole = True
-
-    def _may_have(self, key: tuple[str | None, ...]) -> bool:
+    def _may_be_noted(self, key: tuple[str | None, ...]) -> bool:
         if not self.is_whole:
             return True
         return self._noted is not None and self._noted.may_have(key)

@@ -26,7 +26,7 @@ from tables.partition.staleness import Staleness
 from tables.partition.standing import Standing
 from tables.partition.tables import Tables
 from tables.partition.timelines import Timelines, TimelineTable
-from tables.routing.implicit import ImplicitPlan
+from tables.routing.implicit import implicit_span
 from tables.routing.lifetime import lifetime_spans
 from tables.routing.period_charges import PeriodCharges, covering
 from tables.routing.plan import NOW, ChargeFolds, SpanPlan, Under, plan_spans
@@ -70,7 +70,6 @@ class RouteTable:
         self._at_hand = at_hand
         self._stale = stale
         self._folds = ChargeFolds()
-        self.implicit = ImplicitPlan(self._folds)
         self.by_key: dict[MeterKey, Route] = {}
         self.spans: dict[SpanKey, Span] = {}
         self.heaviest = 1
@@ -129,7 +128,7 @@ class RouteTable:
             metric = definitions.metric(organization_id, code, until_ms)
             if metric is not None:
                 limits = definitions.settings.input_limits(until_ms)
-                plans.append(self.implicit.span_plan(name, metric, settings, limits))
+                plans.append(implicit_span(self._folds, name, metric, settings, limits))
         spans: list[Span] = []
         for key, fold, timeline, end_ms in plans:
             span = (DailySpan if fold.by_day else Span)(name, key, fold, timeline, end_ms)

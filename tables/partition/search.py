@@ -94,6 +94,6 @@ class Search:
                 entry.merge(partition.event_ranges.rest)
             if partition.corrections.touches((org, external_id)):
                 recorrected.add((org, external_id))
-        partition.event_ranges.rest_names.note_whole()
+        partition.event_ranges.rest_names.is_whole = True
         partition.redefinition.note_searched(self._defined_ms[1], self._searched_for)
         return recorrected

@@ -37,7 +37,12 @@ from tables.closing.presented import (
 from tables.partition.partition import Partition
 from tables.reading.in_advance import with_in_advance
 from tables.reading.publication import Pending, pending_steps, publication
-from tables.routing.implicit import implicit_plan, implicit_subscription
+from tables.routing.implicit import (
+    implicit_charge,
+    implicit_plan,
+    implicit_subscription,
+    implicit_timeline,
+)
 from tables.routing.period_charges import PeriodCharges
 
 
@@ -78,7 +83,7 @@ def current_usage_steps(
             )
             return found
     if not timelines and partition.settings.implicit_plan:
-        running = partition.routes.implicit.timeline(partition.settings).holding(at_ms)
+        running = implicit_timeline(partition.settings).holding(at_ms)
         if running is not None:
             found = yield from _implicit_steps(partition, name, running, at_ms)
             return found
@@ -242,7 +247,7 @@ def period_shown(partition: Partition, usage: PeriodUsage) -> Period:
         if (newest := versions.at()) is not None and newest.id == subscription.id
     ]
     if usage.implicit:
-        timelines = [partition.routes.implicit.timeline(partition.settings)]
+        timelines = [implicit_timeline(partition.settings)]
     for timeline in timelines:
         period = timeline.holding(usage.from_ms)
         if period is not None:
@@ -437,7 +442,7 @@ def _implicit_past(partition: Partition, name: SubscriptionKey, at_ms: int) -> I
         for layer in span.layers.values()
         if layer.cells
     ]
-    timeline = partition.routes.implicit.timeline(partition.settings)
+    timeline = implicit_timeline(partition.settings)
     subscription = implicit_subscription(*name, 0)
     for period in timeline.until(at_ms) if starts_ms else ():
         if min(starts_ms) <= period.start_ms and period.end_ms <= at_ms:
@@ -449,7 +454,7 @@ def _implicit_steps(
 ) -> Steps[PeriodUsage]:
     metrics = sorted(partition.definitions.metrics(name[0]), key=lambda metric: metric.code)
     subscription = implicit_subscription(*name, 0)
-    known = [ChargeInForce(partition.routes.implicit.charge(m), m) for m in metrics]
+    known = [ChargeInForce(implicit_charge(m), m) for m in metrics]
     charges = tuple(as_folded(known, partition, name, subscription.id, period))
     plan = implicit_plan(name[0], tuple(each.charge for each in known))
     state = OPEN if at_ms is not None else NOT_BILLED

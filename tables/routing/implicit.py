@@ -11,6 +11,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from app.billing_periods.grid import PeriodGrid
 from app.definitions.alike_terms import Terms
+from app.definitions.by_identity import ByIdentity
 from app.definitions.input_limits import InputLimits
 from app.definitions.model import Charge, Metric, Plan, SettingsRecord, Subscription
 from app.definitions.timeline import NEVER_MS, Timeline
@@ -22,47 +23,23 @@ PLAN_CODE = "implicit"
 _NAMESPACE = uuid5(NAMESPACE_URL, "meterstream:implicit-plan")
 
 
-class ImplicitPlan:
-    """Charges and the one timeline that all implicit subscriptions share."""
-
-    def __init__(self, folds: ChargeFolds):
-        self._folds = folds
-        self._charges: dict[int, tuple[Metric, Charge]] = {}
-        self._identities: dict[tuple[str, str], str] = {}
-
-    def timeline(self, settings: SettingsRecord) -> Timeline:
-        """Return the months since 1970; they are the same for everyone."""
-        return _timeline(settings)
-
-    def charge(self, metric: Metric) -> Charge:
-        """Return the charge on a metric, compiled once per version of the metric."""
-        known = self._charges.get(id(metric))
-        if known is None:
-            known = self._charges[id(metric)] = (metric, implicit_charge(metric))
-        return known[1]
-
-    def span_plan(
-        self,
-        name: tuple[str, str],
-        metric: Metric,
-        settings: SettingsRecord,
-        limits: InputLimits,
-    ) -> SpanPlan:
-        """Return the one span of a metric, without end."""
-        identity = self._identities.get(name)
-        if identity is None:
-            identity = self._identities[name] = subscription_id(*name)
-        charge = self.charge(metric)
-        timeline = self.timeline(settings)
-        start_ms = timeline.until(0)[0].start_ms
-        key = SpanKey(identity, charge.id, start_ms)
-        fold = self._folds.fold_of(charge, metric, "UTC", limits)
-        return SpanPlan(key, fold, timeline, NEVER_MS)
+def implicit_span(
+    folds: ChargeFolds,
+    name: tuple[str, str],
+    metric: Metric,
+    settings: SettingsRecord,
+    limits: InputLimits,
+) -> SpanPlan:
+    """Return the one span of a metric for an implicit subscription, without end."""
+    charge, timeline = implicit_charge(metric), implicit_timeline(settings)
+    key = SpanKey(subscription_id(*name), charge.id, timeline.until(0)[0].start_ms)
+    fold = folds.fold_of(charge, metric, "UTC", limits)
+    return SpanPlan(key, fold, timeline, NEVER_MS)
 
 
 @lru_cache(maxsize=4)
-def _timeline(settings: SettingsRecord) -> Timeline:
-    """Make hundreds of months, which partitions need not make each for itself."""
+def implicit_timeline(settings: SettingsRecord) -> Timeline:
+    """Return the months since 1970: hundreds, which are the same for everyone."""
     subscription = implicit_subscription("", "", 0)
     grid = PeriodGrid("monthly", "calendar", subscription.subscription_at_ms, "UTC")
     terms = Terms(
@@ -112,6 +89,11 @@ def implicit_subscription(
 
 
 def implicit_charge(metric: Metric) -> Charge:
+    """Return the charge on a metric, the same one for each version of it."""
+    return _charges.of(metric)
+
+
+def _charge_on(metric: Metric) -> Charge:
     """Make a standard charge grouped by the metric's filter keys."""
     keys = [f.key for f in metric.filters]
     return Charge(
@@ -122,6 +104,9 @@ def implicit_charge(metric: Metric) -> Charge:
         created_at_ms=metric.created_at_ms,
         properties={"amount": "0", **({"pricing_group_keys": keys} if keys else {})},
     )
+
+
+_charges = ByIdentity(_charge_on)
 
 
 def implicit_plan(organization_id: str, charges: tuple[Charge, ...]) -> Plan:

@@ -7,7 +7,7 @@ from app.definitions.state import Definitions
 from app.definitions.timeline import NEVER_MS, Timeline
 from app.definitions.versions import Versions
 from tables.cells.keys import SpanKey
-from tables.lifetime_fold import adds_over_life, lifetime_id
+from tables.lifetime_fold import LifetimeFold, adds_over_life, lifetime_id
 from tables.routing.period_charges import charges_in_force
 from tables.routing.plan import ChargeFolds, SpanPlan
 
@@ -48,6 +48,7 @@ def lifetime_spans(
         asks = any(since_ms < end_ms and gone_ms == NEVER_MS for since_ms, gone_ms in asking)
         if asks and adds_over_life(charge, metric):
             key = SpanKey(newest.id, lifetime_id(charge.id), first.start_ms)
-            fold = folds.lifetime_of(charge, metric, limits)
+            # What adds over a life hangs on no timezone.
+            fold = folds.beside(LifetimeFold, charge, metric, "", limits)
             planned.append(SpanPlan(key, fold, life, NEVER_MS))
     return planned

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from app.bounds.at_hand import keep
 from app.definitions.alike_terms import Terms
@@ -23,7 +23,6 @@ from tables.cells.keys import SpanKey
 from tables.charge import ChargeFold
 from tables.daily_fold import DailyBreakdownFold, DailyFold, daily_breakdown_id, daily_id
 from tables.entries_fold import EntriesFold, buckets_with_entries, entries_id
-from tables.lifetime_fold import LifetimeFold
 from tables.routing.period_charges import PeriodCharges, charges_in_force, covering
 
 _F = TypeVar("_F", bound=ChargeFold)
@@ -281,17 +280,20 @@ class CodeCharges:
         }
         if self._presents:
             folding |= {
-                breakdown_id(c.id): folds.breakdown_of(c, m, timezone, limits)
+                breakdown_id(c.id): folds.beside(BreakdownFold, c, m, timezone, limits)
                 for c, m in in_force
                 if c.presents
             }
             folding |= {
-                entries_id(c.id): folds.entries_of(c, m, timezone, limits)
+                entries_id(c.id): folds.beside(EntriesFold, c, m, timezone, limits)
                 for c, m in in_force
                 if buckets_with_entries(c, m)
             }
-        if by_day:
-            folding |= folds.daily_of(in_force, timezone, limits, self._presents)
+        for c, m in in_force if by_day else ():
+            folding[daily_id(c.id)] = folds.beside(DailyFold, c, m, timezone, limits)
+            if self._presents and c.presents:
+                rows = folds.beside(DailyBreakdownFold, c, m, timezone, limits)
+                folding[daily_breakdown_id(c.id)] = rows
         return folding
 
 
@@ -319,12 +321,9 @@ class ChargeFolds:
     """Compiled charges, shared by all subscriptions of a plan."""
 
     def __init__(self) -> None:
-        self._folds: dict[tuple[int, int, str, InputLimits], list[ChargeFold]] = {}
-        self._breakdowns: dict[ChargeFold, BreakdownFold] = {}
-        self._entries: dict[ChargeFold, EntriesFold] = {}
-        self._lifetimes: dict[ChargeFold, LifetimeFold] = {}
-        self._daily: dict[ChargeFold, DailyFold] = {}
-        self._daily_breakdowns: dict[ChargeFold, DailyBreakdownFold] = {}
+        self._folds: dict[tuple[int | str, int, str, InputLimits], list[ChargeFold]] = {}
+        self._beside: dict[tuple[type[ChargeFold], ChargeFold], Any] = {}
+        """What folds a charge in another way, by that way and its compiled fold."""
         self._codes: dict[tuple[str, str, int | None, int, int], CodeCharges] = {}
         """By plan id, code, time, versions of the plan and history records, under `_under`."""
         self._plans: dict[tuple[str, int], PlanCharges] = {}
@@ -415,53 +414,12 @@ class ChargeFolds:
         folds.append(ChargeFold(charge, metric, timezone, limits))
         return folds[-1]
 
-    def breakdown_of(
-        self, charge: Charge, metric: Metric, timezone: str, limits: InputLimits
-    ) -> BreakdownFold:
-        """Return the compiled second fold of a charge that is presented by keys."""
-        return self._beside(self._breakdowns, BreakdownFold, charge, metric, timezone, limits)
-
-    def entries_of(
-        self, charge: Charge, metric: Metric, timezone: str, limits: InputLimits
-    ) -> EntriesFold:
-        """Return the compiled fold by entries of a charge whose price asks for single events."""
-        return self._beside(self._entries, EntriesFold, charge, metric, timezone, limits)
-
-    def lifetime_of(self, charge: Charge, metric: Metric, limits: InputLimits) -> LifetimeFold:
-        """Return the compiled fold of a charge over the life of a subscription."""
-        fold = self.fold_of(charge, metric, "", limits)
-        lifetime = self._lifetimes.get(fold)
-        if lifetime is None:
-            lifetime = LifetimeFold(charge, metric, limits)
-            self._lifetimes[fold] = lifetime
-        return lifetime
-
-    def daily_of(
-        self,
-        in_force: Sequence[tuple[Charge, Metric]],
-        timezone: str,
-        limits: InputLimits,
-        presents: bool,
-    ) -> dict[str, ChargeFold]:
-        """Return the compiled folds of charges by days, by name; `presents`: by rows as well."""
-        found: dict[str, ChargeFold] = {}
-        for charge, metric in in_force:
-            whole = (charge, metric, timezone, limits)
-            found[daily_id(charge.id)] = self._beside(self._daily, DailyFold, *whole)
-            if presents and charge.presents:
-                rows = self._beside(self._daily_breakdowns, DailyBreakdownFold, *whole)
-                found[daily_breakdown_id(charge.id)] = rows
-        return found
-
-    def _beside(
-        self,
-        known: dict[ChargeFold, _F],
-        make: Callable[[Charge, Metric, str, InputLimits], _F],
-        *whole: *tuple[Charge, Metric, str, InputLimits],
+    def beside(
+        self, way: type[_F], charge: Charge, metric: Metric, timezone: str, limits: InputLimits
     ) -> _F:
         """Return what folds a charge in another way beside its compiled fold, made once."""
-        fold = self.fold_of(*whole)
-        beside = known.get(fold)
+        name = way, self.fold_of(charge, metric, timezone, limits)
+        beside: _F | None = self._beside.get(name)
         if beside is None:
-            beside = known[fold] = make(*whole)
+            beside = self._beside[name] = way(charge, metric, timezone, limits)
         return beside

@@ -23,6 +23,6 @@ def test_of_none_nobody_is_there_and_of_an_unknown_one_anybody() -> None:
     lost = RestNames(is_whole=False)
     assert lost.may_have((ORG, "sub"))
     lost.add((ORG, "sub"), "code")
-    lost.note_whole()
+    lost.is_whole = True
     assert lost.may_have((ORG, "sub"))
     assert not lost.may_have((ORG, "sub-2"))
