@@ -379,4 +379,3 @@ def _event_time(operation: MemberOperation) -> tuple[int, Position]:
 
 
 _period_ms = attrgetter("period_ms")
-_cut_ms = itemgetter(1)

@@ -22,28 +22,13 @@ from app.kernel.twin_head import Head as Head
 from app.kernel.twin_members import take_operations as take_operations
 
 
-class Event(Protocol):
-    """What is read of an event."""
-
-    @property
-    def transaction_id(self) -> str: ...
-    @property
-    def timestamp_ms(self) -> int | None: ...
-    @property
-    def precise_total_amount_cents(self) -> Decimal | None: ...
-    @property
-    def properties(self) -> bytes: ...
-    @property
-    def body(self) -> bytes: ...
-    @property
-    def envelope(self) -> bytes: ...
-
-
 class Arrival(Protocol):
     """What is read of an arrival."""
 
     @property
     def event(self) -> Any: ...
+    @property
+    def timestamp_ms(self) -> int: ...
     @property
     def append_time_ms(self) -> int: ...
     @property
@@ -300,10 +285,7 @@ def reach_of(run: Sequence[Arrival]) -> tuple[int, int, int, int, int]:
     (greatest event time, least append time, greatest append time, least raw offset of those that
     came by raw, least rekeyed offset of the others); -1: there are none such.
     """
-    newest_ms = max(
-        each.append_time_ms if each.event.timestamp_ms is None else each.event.timestamp_ms
-        for each in run
-    )
+    newest_ms = max(each.timestamp_ms for each in run)
     times = [each.append_time_ms for each in run]
     raw = [each.raw_offset for each in run if each.rekeyed_offset < 0]
     rekeyed = [each.rekeyed_offset for each in run if each.rekeyed_offset >= 0]
@@ -469,9 +451,7 @@ def _read(
     prefix, suffix = f"{external_subscription_id}\0", f"\0{code}\0"
     for arrival in run:
         event, append_time_ms = arrival.event, arrival.append_time_ms
-        timestamp_ms = event.timestamp_ms
-        if timestamp_ms is None:
-            timestamp_ms = append_time_ms
+        timestamp_ms = arrival.timestamp_ms
         if not (start_ms <= timestamp_ms < end_ms and after_ms < append_time_ms <= until_ms):
             return None
         text = ""
@@ -562,9 +542,7 @@ def lead(
             led[3].append(run)
         for arrival in arrivals:
             came_ms, rekeyed = arrival.append_time_ms, arrival.rekeyed_offset
-            dated_ms = arrival.event.timestamp_ms
-            if dated_ms is None:
-                dated_ms = came_ms
+            dated_ms = arrival.timestamp_ms
             offset, first = (
                 (arrival.raw_offset, raw_first) if rekeyed < 0 else (rekeyed, rekeyed_first)
             )
@@ -626,9 +604,8 @@ def _literals_of(packed: bytes, names: tuple[str, ...]) -> Literals | None:
 
 
 def _is_inside(arrival: Arrival, start_ms: int, end_ms: int, after_ms: int, until_ms: int) -> bool:
-    timestamp_ms, append_time_ms = arrival.event.timestamp_ms, arrival.append_time_ms
-    timestamp_ms = append_time_ms if timestamp_ms is None else timestamp_ms
-    return start_ms <= timestamp_ms < end_ms and after_ms <= append_time_ms <= until_ms
+    is_dated = start_ms <= arrival.timestamp_ms < end_ms
+    return is_dated and after_ms <= arrival.append_time_ms <= until_ms
 
 
 def fold_led(

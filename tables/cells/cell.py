@@ -94,9 +94,8 @@ class Cell(msgspec.Struct, eq=False):
         return CellKey(*self.layer.span.key, self.layer.start_ms, self.filter_id, self.groups)
 
     def packed_key(self) -> bytes:
-        """Return the key as the changelog has it, of which `key` is a slower copy."""
-        layer = self.layer
-        return _encode((*layer.span.key, layer.start_ms, self.filter_id, self.groups))
+        """Return the key as the changelog has it."""
+        return _encode(self.key)
 
     def packed(self) -> bytes:
         """Return its changelog value: version, (cut, state) pairs, generation of the span."""
