@@ -165,7 +165,8 @@ class Versions(Generic[T]):
 
     def entries(self) -> Iterator[tuple[int, int, T | None]]:
         """Return append time in ms, offset and object of each version; None is a deletion."""
-        return zip(self.changes, self.offsets, map(_whole, self._objects), strict=True)
+        times_ms, offsets = self.changes, self.offsets
+        return zip(times_ms, offsets, (_whole(kept) for kept in self._objects), strict=True)
 
     @property
     def changes(self) -> Sequence[int]:

@@ -321,7 +321,7 @@ class ChargeFolds:
     """Compiled charges, shared by all subscriptions of a plan."""
 
     def __init__(self) -> None:
-        self._folds: dict[tuple[int | str, int, str, InputLimits], list[ChargeFold]] = {}
+        self._folds: dict[tuple[int, int, str, InputLimits], list[ChargeFold]] = {}
         self._beside: dict[tuple[type[ChargeFold], ChargeFold], Any] = {}
         """What folds a charge in another way, by that way and its compiled fold."""
         self._codes: dict[tuple[str, str, int | None, int, int], CodeCharges] = {}
