@@ -17,7 +17,7 @@ from typing import NamedTuple
 from agents.loop import whenever_wanted
 from app.bounds.limits import FLUSH_BYTES, FLUSH_USAGE_RECORDS
 from app.bounds.turns import Steps, Work
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.failpoints import failpoint
 from app.kafka.clients import NOT_TAKEN
 from app.kafka.transactions import Record

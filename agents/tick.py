@@ -13,7 +13,7 @@ from functools import partial
 from operator import attrgetter
 
 from app.bounds.limits import TRUST_AFTER_MS
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.kafka.names import RecordMetadata
 from app.kafka.topics import METER_DEFINITIONS
 from app.runtime.engine import Engine

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.kernel import by_literals, reach_of, take_run
 from app.numbers import EXACT, ZERO
 from app.wire.arrivals import Arrival

@@ -9,7 +9,7 @@ from __future__ import annotations
 from copy import copy
 from typing import NamedTuple
 
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.wire.arrivals import Arrival
 from app.wire.identity import digest_of
 from app.wire.properties import read_properties

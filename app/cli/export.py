@@ -18,7 +18,7 @@ from app.cli.output import lines_to
 from app.cli.rows import Form, Output, Rows, output_of
 from app.cli.words import TEXT, PlaceType
 from app.definitions.files import InvalidDefinitionsFile, read_definitions
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.kafka.reading import driven
 from app.offline.export import ExportPart, NoSuchPlace, What, export
 from app.offline.redaction import CannotRedact

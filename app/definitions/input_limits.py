@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 
 
 class InputLimits(NamedTuple):

@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 from app.bounds.limits import TRUST_AFTER_MS
 from app.definitions.indexes.grants import Grants
 from app.definitions.model import ProducerTrust, SettingsRecord
+from app.definitions.periods import NEVER_MS
 from app.definitions.state import Definitions
-from app.definitions.timeline import NEVER_MS
 from app.definitions.versions import Versions
 
 ORGANIZATION_HEADER: Final = "meter-organization"

@@ -8,9 +8,10 @@ import msgspec
 
 from app.definitions.fields import Fields, is_blank
 from app.definitions.model import OnTermination, Subscription
+from app.definitions.periods import NEVER_MS, Period
 from app.definitions.state import Definitions
 from app.definitions.terms import subscription_terms
-from app.definitions.timeline import NEVER_MS, Period, Timeline
+from app.definitions.timeline import Timeline
 from app.definitions.versions import Versions
 
 _CHOICES: Final[tuple[OnTermination, ...]] = ("generate", "skip")

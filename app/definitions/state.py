@@ -32,7 +32,7 @@ from app.definitions.model import (
     Subscription,
 )
 from app.definitions.outcome import Impact
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.definitions.versions import Versions
 
 _NOTHING_SAID: Final[Versions[Organization]] = Versions()

@@ -27,15 +27,9 @@ from app.definitions.model import (
     SettingsRecord,
     Subscription,
 )
+from app.definitions.periods import NEVER_MS, TIMEZONE_SHIFT_MS, Due, Period
 from app.definitions.state import Definitions
-from app.definitions.timeline import (
-    NEVER_MS,
-    TIMEZONE_SHIFT_MS,
-    Due,
-    Period,
-    Timeline,
-    ever_under,
-)
+from app.definitions.timeline import Timeline, ever_under
 from app.definitions.versions import Versions
 
 _DAY_S = 86_400

@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from app.definitions.model import Charge, ChargeFilter, Metric, Plan, Subscription
-from app.definitions.timeline import Period
+from app.definitions.periods import Period
 
 
 class ChargeInForce(msgspec.Struct, frozen=True, dict=True):

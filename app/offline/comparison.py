@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from app.billing_periods.instants import parse_iso8601_ms
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.meter.evidence import Difference
 from app.wire.arrivals import SubscriptionKey
 from app.wire.usage_records import PublishedRecord, Topic

@@ -21,8 +21,8 @@ import msgspec
 from app.definitions.command import Command, UnreadableCommand
 from app.definitions.files import definition_line
 from app.definitions.log import apply_settings
+from app.definitions.periods import NEVER_MS
 from app.definitions.state import Definitions
-from app.definitions.timeline import NEVER_MS
 from app.kafka.lenient_fetch import limit_after
 from app.kafka.log_readers import LogRecord, bounds, bounds_of, first_since, scan, whole
 from app.kafka.names import TopicPartition

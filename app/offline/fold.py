@@ -17,9 +17,9 @@ from app.bounds.turns import drained
 from app.definitions.judging import Judging
 from app.definitions.log import apply
 from app.definitions.outcome import Applied, Rejected
+from app.definitions.periods import NEVER_MS, ceil_to
 from app.definitions.set_asides import named_in
 from app.definitions.state import Definitions
-from app.definitions.timeline import NEVER_MS, ceil_to
 from app.meter.usage import PeriodUsage
 from app.offline.arrival_log import ArrivalLog
 from app.wire.arrivals import Arrival, Arrived, MeterKey, SubscriptionKey, arrivals_of, runs_of

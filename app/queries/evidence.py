@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from app.bounds.turns import Steps, Work
 from app.definitions.command import Command
 from app.definitions.outcome import Rejected
+from app.definitions.periods import Period
 from app.definitions.sizes import oversized
-from app.definitions.timeline import Period
 from app.definitions.what_if import Branch, branch_with
 from app.kafka.asked import asked
 from app.kafka.transactions import Fenced

@@ -15,7 +15,8 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from app.bounds.turns import STEP_ITEMS, Steps
-from app.definitions.timeline import NEVER_MS, Period, Timeline
+from app.definitions.periods import NEVER_MS, Period
+from app.definitions.timeline import Timeline
 from app.meter.evidence import (
     Change,
     EventFate,

@@ -19,7 +19,7 @@ from app.billing_periods.instants import iso_milliseconds, parse_iso8601_ms
 from app.bounds.limits import LISTED_DEPTH
 from app.bounds.turns import STEP_ITEMS, Steps, in_order
 from app.definitions.model import Subscription
-from app.definitions.timeline import NEVER_MS, Period
+from app.definitions.periods import NEVER_MS, Period
 from app.kafka.log_readers import LogRecord
 from app.kafka.log_search import LogSearch, searching
 from app.kafka.names import OffsetOutOfRangeError

@@ -8,7 +8,7 @@ from functools import cached_property
 from msgspec.structs import replace
 
 from app.definitions.model import Subscription
-from app.definitions.timeline import NEVER_MS, Period
+from app.definitions.periods import NEVER_MS, Period
 from app.meter.errors import NoSuchRevision
 from app.meter.evidence import Change
 from app.meter.records import RecordPlace

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.kafka.topics import METER_PROGRESS
 from app.settings import Settings
 

@@ -16,7 +16,7 @@ import msgspec
 from app.billing_periods.instants import iso_milliseconds, iso_seconds
 from app.definitions.by_identity import ByIdentity
 from app.definitions.model import Charge, ChargeFilter, Metric, Plan, Subscription
-from app.definitions.timeline import NEVER_MS, Period
+from app.definitions.periods import NEVER_MS, Period
 from app.uuids import uuid5_text
 from app.wire.keys import message_key
 from app.wire.published_headers import Header, headers_of

@@ -6,7 +6,7 @@ from functools import partial
 
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from bench.growth.spent import Spent
 from bench.growth.world import DAY_MS, NOW_MS, ORG, RECURRING, TIMES, World, aged, name_of, names
 from bench.world import subscription_of

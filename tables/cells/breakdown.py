@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from app.bounds.turns import STEP_ITEMS, Steps
-from app.definitions.timeline import Period
+from app.definitions.periods import Period
 from tables.aggregation import Aggregation, Groups
 from tables.breakdown_fold import BreakdownFold
 from tables.cells.cell import Span, grouped_cells

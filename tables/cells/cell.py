@@ -15,7 +15,8 @@ from typing import Any, cast
 import msgspec
 
 from app.definitions.model import FOLD_VERSION
-from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
+from app.definitions.periods import NEVER_MS, Period, ceil_to
+from app.definitions.timeline import Timeline
 from app.kernel import pack_cells
 from app.wire.arrivals import Position
 from tables.aggregation import WITH_BARE, Aggregation, Groups, State

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.definitions.timeline import NEVER_MS, Period
+from app.definitions.periods import NEVER_MS, Period
 from tables.cells.cell import Layer, Span
 
 

@@ -12,7 +12,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from app.billing_periods.timezones import local_date, local_midnight_ms
-from app.definitions.timeline import NEVER_MS, Period, Timeline
+from app.definitions.periods import NEVER_MS, Period
+from app.definitions.timeline import Timeline
 from tables.cells.grids import Grids, grid_cut
 
 _A_DAY = timedelta(days=1)

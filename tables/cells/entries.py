@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from app.definitions.timeline import Period
+from app.definitions.periods import Period
 from tables.aggregation import Aggregation, Groups
 from tables.cells.cell import Span
 from tables.cells.figures import window_of

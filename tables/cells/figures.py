@@ -7,7 +7,7 @@ from decimal import Decimal
 import msgspec
 from msgspec.structs import replace
 
-from app.definitions.timeline import Period
+from app.definitions.periods import Period
 from app.numbers import ZERO, round_units
 from tables.aggregation import State, Window
 from tables.charge import ChargeFold

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from app.bounds.turns import STEP_ITEMS, Steps
+from app.definitions.periods import NEVER_MS, Period
 from app.definitions.state import Definitions
-from app.definitions.timeline import NEVER_MS, Period
 from tables.cells.cell import Cell, GroupCell, Layer, Span
 from tables.cells.days import shown_until_ms
 from tables.cells.keys import CellKey, SpanKey

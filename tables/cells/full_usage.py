@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TypeVar
 
 from app.bounds.turns import STEP_ITEMS, Steps
-from app.definitions.timeline import Period
+from app.definitions.periods import Period
 from tables.aggregation import Groups, State
 from tables.cells.cell import Layer, Span
 from tables.cells.figures import CellFigures, figures_of

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from app.definitions.timeline import NEVER_MS, ceil_to
+from app.definitions.periods import NEVER_MS, ceil_to
 
 Grids = tuple[tuple[int, int], ...]
 """(append time from which it holds, time between two grid cuts in ms), in order."""

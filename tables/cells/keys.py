@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.wire.arrivals import Position
 from tables.aggregation import Groups
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from app.definitions.timeline import NEVER_MS, Timeline, ceil_to
+from app.definitions.periods import NEVER_MS, ceil_to
+from app.definitions.timeline import Timeline
 
 
 class LateCut(NamedTuple):

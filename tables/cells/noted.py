@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final, Generic, Protocol, TypeVar
 
-from app.definitions.timeline import Period
+from app.definitions.periods import Period
 
 FEW_CELLS: Final = 16
 """A layer of more cells notes which of them change; a cut goes through so many."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from tables.cells.days import Days
 from tables.cells.grids import Grids, decided_until, grid_cut, same_cut_until
 from tables.changelogged.checkpoint import Checkpoint

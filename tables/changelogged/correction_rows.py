@@ -15,7 +15,7 @@ import msgspec
 
 from app.definitions.indexes.numbered import Numbers
 from app.definitions.indexes.places import Places
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.wire.arrivals import Position, SubscriptionKey
 from app.wire.events import Event
 from tables.spool import Place, Spool

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from app.definitions.timeline import NEVER_MS, ceil_to
+from app.definitions.periods import NEVER_MS, ceil_to
 from app.kernel import EARLY_MS, reach_of
 from app.wire.arrivals import Arrival, MeterKey
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from tables.changelogged.packed_rows import integer_end, text_end
 from tables.changelogged.piece_store import PeriodKey
 from tables.changelogged.published_period import cut_of_row, has_rows

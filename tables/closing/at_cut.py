@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from app.definitions.model import Plan, Subscription
-from app.definitions.timeline import Period
+from app.definitions.periods import Period
 from app.wire.arrivals import SubscriptionKey
 from app.wire.usage_records import Envelope, envelope_of
 from tables.partition.partition import Partition

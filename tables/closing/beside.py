@@ -12,7 +12,7 @@ from app.bounds.turns import Steps
 from app.definitions.by_identity import ByIdentity
 from app.definitions.model import Charge, ChargeFilter, Metric
 from app.definitions.per_event import asked_of
-from app.definitions.timeline import Period
+from app.definitions.periods import Period
 from app.numbers import plain
 from app.wire.usage_records import ARREARS, BillingText
 from tables.aggregation import Groups

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 from app.definitions.model import EXACT_ENDS, WHOLE_ENDS, Charge, Metric, Subscription
-from app.definitions.timeline import Period, ceil_to
+from app.definitions.periods import Period, ceil_to
 from app.numbers import ZERO, plain
 from app.wire.arrivals import SubscriptionKey
 from app.wire.usage_records import BillingText

@@ -12,8 +12,9 @@ from itertools import chain
 from typing import NamedTuple
 
 from app.definitions.model import ChargeFilter, Plan, Subscription
+from app.definitions.periods import NEVER_MS, Period
 from app.definitions.terms import Shared
-from app.definitions.timeline import NEVER_MS, Period, Timeline
+from app.definitions.timeline import Timeline
 from app.definitions.versions import Versions
 from app.wire.arrivals import SubscriptionKey
 from app.wire.usage_records import PublishedRecord

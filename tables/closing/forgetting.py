@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from app.bounds.turns import STEP_ITEMS, Steps, batches
-from app.definitions.timeline import NEVER_MS, Period, ceil_to
+from app.definitions.periods import NEVER_MS, Period, ceil_to
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.breakdown_fold import BreakdownFold
 from tables.cells.cell import Cell, Layer, Span

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from app.bounds.at_hand import keep
 from app.definitions.model import Charge, Metric, Plan, Subscription
-from app.definitions.timeline import Period
+from app.definitions.periods import Period
 from app.numbers import EXACT, ZERO, group_text, plain
 from app.wire.arrivals import Arrival, Position
 from app.wire.events import Event

@@ -15,7 +15,7 @@ import msgspec
 
 from app.bounds.at_hand import keep
 from app.bounds.turns import Steps, in_order
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.numbers import ZERO
 from app.wire.arrivals import Arrival, MeterKey, Position, SubscriptionKey
 from app.wire.usage_records import PublishedRecord, cell_id

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import msgspec
 
 from app.definitions.model import Subscription
+from app.definitions.periods import NEVER_MS, Period
 from app.definitions.terms import Shared
-from app.definitions.timeline import NEVER_MS, Period
 from app.numbers import plain
 from app.wire.arrivals import SubscriptionKey
 from tables.cells.forgotten import gone_ms

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from app.definitions.model import ChargeFilter
+from app.definitions.periods import Period
 from app.definitions.terms import Shared
-from app.definitions.timeline import Period, Timeline
+from app.definitions.timeline import Timeline
 from app.wire.arrivals import SubscriptionKey
 from tables.aggregation import Groups, State
 from tables.cells.figures import figures_of

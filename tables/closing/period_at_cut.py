@@ -10,8 +10,8 @@ from itertools import chain
 from msgspec.structs import replace
 
 from app.definitions.model import Charge, ChargeFilter, Plan
+from app.definitions.periods import ceil_to
 from app.definitions.terms import Shared
-from app.definitions.timeline import ceil_to
 from app.definitions.versions import Versions
 from app.wire.arrivals import MeterKey
 from app.wire.usage_records import (

@@ -11,7 +11,7 @@ import msgspec
 
 from app.bounds.turns import STEP_ITEMS, Steps, batches
 from app.definitions.model import Charge
-from app.definitions.timeline import Period
+from app.definitions.periods import Period
 from app.meter.usage import ChargeInForce, PresentedRow
 from app.numbers import plain
 from app.wire.arrivals import SubscriptionKey

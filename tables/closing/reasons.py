@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from operator import itemgetter
 
-from app.definitions.timeline import ceil_to
+from app.definitions.periods import ceil_to
 from app.wire.usage_records import RevisionReason
 from tables.aggregation import Groups
 from tables.changelogged.published_period import PublishedCell

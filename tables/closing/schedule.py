@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 from typing import Final
 
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.wire.arrivals import SubscriptionKey
 from tables.changelogged.named_rows import NamedRows
 from tables.closing.close import DueNext, next_cut

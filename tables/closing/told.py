@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from app.bounds.turns import Steps
 from app.definitions.model import Charge, Subscription
-from app.definitions.timeline import Period
+from app.definitions.periods import Period
 from app.meter.usage import ChargeInForce
 from app.numbers import plain
 from tables.breakdown_fold import charge_presented

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from app.definitions.timeline import Period
+from app.definitions.periods import Period
 from app.wire.arrivals import Arrival, Position
 from tables.aggregation import Groups
 from tables.cells.cell import Layer, Span

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.outcome import Impact
-from app.definitions.timeline import NEVER_MS, ceil_to
+from app.definitions.periods import NEVER_MS, ceil_to
 from app.kernel import reach_of
 from app.wire.arrivals import Arrival, MeterKey
 from tables.cells.cell import Span

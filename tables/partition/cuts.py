@@ -9,7 +9,7 @@ from typing import NamedTuple
 from app.bounds.turns import STEP_ITEMS, Steps, batches
 from app.definitions.copies import alike
 from app.definitions.model import Subscription
-from app.definitions.timeline import NEVER_MS, ceil_to
+from app.definitions.periods import NEVER_MS, ceil_to
 from app.definitions.versions import Versions
 from app.wire.arrivals import SubscriptionKey
 from tables.cells.cell import Cell

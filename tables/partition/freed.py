@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from msgspec.structs import replace
 
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey
 from app.wire.identity import event_body_hash
 from tables.event_index.entries import Entry

@@ -7,7 +7,8 @@ from collections.abc import Container, Generator, Iterable, Iterator
 from app.bounds.turns import freeing
 from app.definitions.model import HistoryRecord
 from app.definitions.outcome import Impact
-from app.definitions.timeline import NEVER_MS, Timeline, ceil_to
+from app.definitions.periods import NEVER_MS, ceil_to
+from app.definitions.timeline import Timeline
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.partition.cuts import CutsToCome
 from tables.partition.packing import Packing

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from itertools import chain, takewhile
 
-from app.definitions.timeline import NEVER_MS, Timeline
+from app.definitions.periods import NEVER_MS
+from app.definitions.timeline import Timeline
 from app.kernel import EARLY_MS
 from app.wire.arrivals import MeterKey
 from tables.cells.cell import Span

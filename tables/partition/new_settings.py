@@ -14,7 +14,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from app.definitions.model import SettingsRecord
-from app.definitions.timeline import NEVER_MS, ceil_to
+from app.definitions.periods import NEVER_MS, ceil_to
 from app.wire.arrivals import SubscriptionKey
 from tables.changelogged.presence import EventRanges
 from tables.partition.packing import Packing

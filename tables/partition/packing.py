@@ -12,7 +12,7 @@ from operator import attrgetter
 
 from app.bounds.turns import STEP_ITEMS, Steps, batches, drained, freeing
 from app.definitions.model import FOLD_VERSION
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.wire.arrivals import MeterKey, SubscriptionKey, interned
 from tables.cells.cell import Cell, Span, packed_cells
 from tables.cells.keys import CellKey, SpanSetKey

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping, Sequence
 
 from app.bounds.turns import STEP_ITEMS, Steps, batches
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey
 from tables.changelogged.correction_rows import StoredCorrection
 from tables.partition.changed import versions_of

@@ -7,7 +7,7 @@ from itertools import count
 
 from app.bounds.turns import STEP_ITEMS, freeing
 from app.definitions.outcome import Impact
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.wire.arrivals import SubscriptionKey
 from tables.changelogged.presence import REST
 from tables.partition.changed import Changed

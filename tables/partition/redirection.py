@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from app.bounds.turns import STEP_ITEMS
 from app.definitions.outcome import Impact
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.changelogged.presence import EventRanges
 from tables.partition.new_settings import NewSettings

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from app.bounds.turns import Steps
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.wire.arrivals import Arrival, MeterKey, SubscriptionKey
 from tables.changelogged.correction_rows import StoredCorrection
 from tables.changelogged.members import MemberKey

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from app.bounds.turns import Steps
 from app.definitions.outcome import Impact
+from app.definitions.periods import NEVER_MS
 from app.definitions.state import Definitions
-from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import MeterKey
 from tables.changelogged.members import Members
 from tables.changelogged.presence import LogsKept

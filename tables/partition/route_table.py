@@ -9,7 +9,8 @@ from itertools import chain
 from app.bounds.turns import STEP_ITEMS, Steps, freeing
 from app.definitions.model import Charge, HistoryRecord, Metric, Plan, Subscription
 from app.definitions.outcome import Impact
-from app.definitions.timeline import NEVER_MS, Period, Timeline
+from app.definitions.periods import NEVER_MS, Period
+from app.definitions.timeline import Timeline
 from app.definitions.versions import Versions
 from app.wire.arrivals import MeterKey, SubscriptionKey
 from tables.cells.cell import Cell, Layer, Span

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from app.definitions.model import HistoryRecord
 from app.definitions.outcome import Impact
+from app.definitions.periods import NEVER_MS
 from app.definitions.state import Definitions
-from app.definitions.timeline import NEVER_MS
 from app.definitions.watching import shapes_watched
 from app.wire.arrivals import SubscriptionKey
 from tables.cells.grids import grid_cut_after, grid_cut_before

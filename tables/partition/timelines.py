@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 from app.definitions.model import Subscription
+from app.definitions.periods import NEVER_MS, Due, Period
 from app.definitions.state import Definitions
 from app.definitions.terms import (
     CommonTerms,
@@ -14,7 +15,7 @@ from app.definitions.terms import (
     longest_waits_ms,
     subscription_timeline,
 )
-from app.definitions.timeline import NEVER_MS, Due, Period, Timeline
+from app.definitions.timeline import Timeline
 from app.definitions.versions import Versions
 from app.wire.arrivals import SubscriptionKey
 from tables.partition.at_hand import AtHand

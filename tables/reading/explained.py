@@ -11,7 +11,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from app.definitions.model import Charge
-from app.definitions.timeline import Period
+from app.definitions.periods import Period
 from app.meter.evidence import FigureTexts
 from tables.aggregation import Groups
 from tables.cells.cell import Span

@@ -9,7 +9,7 @@ import msgspec
 
 from app.bounds.turns import Steps
 from app.definitions.model import Subscription
-from app.definitions.timeline import NEVER_MS, Period
+from app.definitions.periods import NEVER_MS, Period
 from app.meter.errors import Unavailable
 from app.meter.usage import ChargeInForce, EstimatedFee, UsageRow
 from app.wire.arrivals import Arrival, SubscriptionKey

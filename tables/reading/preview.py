@@ -17,7 +17,8 @@ import msgspec
 from app.billing_periods.instants import iso_seconds
 from app.bounds.turns import STEP_ITEMS, Steps, in_order
 from app.definitions.model import HistoryRecord, Subscription
-from app.definitions.timeline import NEVER_MS, Period, Timeline
+from app.definitions.periods import NEVER_MS, Period
+from app.definitions.timeline import Timeline
 from app.definitions.what_if import Branch
 from app.meter.evidence import PreviewedCell
 from app.wire.arrivals import MeterKey, SubscriptionKey

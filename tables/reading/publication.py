@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from app.bounds.turns import Steps
 from app.definitions.model import Subscription
-from app.definitions.timeline import NEVER_MS, Period, ceil_to
+from app.definitions.periods import NEVER_MS, Period, ceil_to
 from app.meter.usage import PendingRow, PeriodState, Publication
 from app.wire.arrivals import SubscriptionKey
 from tables.changelogged.published_period import PublishedCellKey

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from app.bounds.turns import Steps
 from app.definitions.model import Charge, ChargeFilter, listed_presentation_keys
-from app.definitions.timeline import Period
+from app.definitions.periods import Period
 from app.meter.usage import Regrouping
 from tables.aggregation import Groups
 from tables.breakdown_fold import BreakdownFold

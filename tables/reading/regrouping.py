@@ -15,7 +15,8 @@ import msgspec
 
 from app.bounds.limits import FULL_USAGE_GROUPS
 from app.bounds.turns import STEP_ITEMS, Steps
-from app.definitions.timeline import NEVER_MS, FixedPeriods, Timeline
+from app.definitions.periods import NEVER_MS
+from app.definitions.timeline import FixedPeriods, Timeline
 from app.expressions import EvaluationFailed
 from app.meter.errors import TooManyGroups
 from app.meter.usage import ChargeInForce, PeriodUsage, Regrouping, UsageRow

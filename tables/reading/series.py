@@ -25,7 +25,8 @@ from app.billing_periods.timezones import (
 )
 from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.model import Charge, Metric
-from app.definitions.timeline import NEVER_MS, FixedPeriods, Period
+from app.definitions.periods import NEVER_MS, Period
+from app.definitions.timeline import FixedPeriods
 from app.meter.evidence import WindowName
 from app.numbers import EXACT, ZERO
 from app.wire.arrivals import Arrival, MeterKey

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from app.definitions.model import Plan
-from app.definitions.timeline import ceil_to
+from app.definitions.periods import ceil_to
 from app.wire.arrivals import Arrival, MeterKey
 from app.wire.events import Event
 from app.wire.usage_records import PublishedRecord, RevisionReason

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from app.definitions.model import Charge, Metric
 from app.definitions.per_event import AskedLists, asked_of
-from app.definitions.timeline import Period
+from app.definitions.periods import Period
 from app.meter.evidence import CellDay, DayShare, EventLists
 from app.numbers import plain
 from app.wire.arrivals import Arrival

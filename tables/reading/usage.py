@@ -10,7 +10,7 @@ import msgspec
 from app.bounds.turns import STEP_ITEMS, Steps, drained
 from app.definitions.aggregation_types import AGGREGATION_TYPES
 from app.definitions.model import HistoryRecord, Plan, Subscription
-from app.definitions.timeline import NEVER_MS, Period, ceil_to
+from app.definitions.periods import NEVER_MS, Period, ceil_to
 from app.meter.usage import (
     NOT_BILLED,
     OPEN,

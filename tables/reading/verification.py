@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from app.bounds.turns import Steps
 from app.definitions.alike_terms import Terms
-from app.definitions.timeline import Period
+from app.definitions.periods import Period
 from app.meter.evidence import Difference
 from app.wire.arrivals import Arrival, CorrectionArrival, MeterKey, Position, SubscriptionKey
 from tables.cells.forgotten import as_forgotten_by

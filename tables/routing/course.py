@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 
-from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
+from app.definitions.periods import NEVER_MS, Period, ceil_to
+from app.definitions.timeline import Timeline
 from tables.cells.cell import Span
 from tables.cells.keys import SpanKey
 

@@ -14,7 +14,8 @@ from app.definitions.alike_terms import Terms
 from app.definitions.by_identity import ByIdentity
 from app.definitions.input_limits import InputLimits
 from app.definitions.model import Charge, Metric, Plan, SettingsRecord, Subscription
-from app.definitions.timeline import NEVER_MS, Timeline
+from app.definitions.periods import NEVER_MS
+from app.definitions.timeline import Timeline
 from app.uuids import uuid5_text
 from tables.cells.keys import SpanKey
 from tables.routing.plan import ChargeFolds, SpanPlan

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from app.definitions.model import Subscription
+from app.definitions.periods import NEVER_MS
 from app.definitions.state import Definitions
-from app.definitions.timeline import NEVER_MS, Timeline
+from app.definitions.timeline import Timeline
 from app.definitions.versions import Versions
 from tables.cells.keys import SpanKey
 from tables.lifetime_fold import LifetimeFold, adds_over_life, lifetime_id

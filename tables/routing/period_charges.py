@@ -13,8 +13,8 @@ from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
 from app.definitions.model import Charge, ChargeFilter, HistoryRecord, Metric, Plan
+from app.definitions.periods import Period
 from app.definitions.state import Definitions
-from app.definitions.timeline import Period
 from app.definitions.versions import Versions
 from tables.aggregation import Groups
 from tables.changelogged.published_period import PublishedCellKey

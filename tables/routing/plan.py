@@ -13,9 +13,10 @@ from app.definitions.copies import alike
 from app.definitions.input_limits import InputLimits
 from app.definitions.kept_parts import are_spelled_alike, spelled
 from app.definitions.model import Charge, HistoryRecord, Metric, Plan, Subscription
+from app.definitions.periods import NEVER_MS, Period
 from app.definitions.state import Definitions
 from app.definitions.terms import Shared
-from app.definitions.timeline import NEVER_MS, Period, Timeline
+from app.definitions.timeline import Timeline
 from app.definitions.versions import Versions
 from app.wire.arrivals import SubscriptionKey
 from tables.breakdown_fold import BreakdownFold, breakdown_id

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from app.definitions.timeline import NEVER_MS, Period, Timeline
+from app.definitions.periods import NEVER_MS, Period
+from app.definitions.timeline import Timeline
 from app.kernel import by_literals, learn, learn_state
 from app.wire.arrivals import Arrival
 from app.wire.refusals import MAX_EVENT_AHEAD_MS

@@ -22,7 +22,7 @@ from agents.close import (
 )
 from app.bounds.turns import drained
 from app.definitions import commands
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.kafka.transactions import Record
 from app.runtime.partition.cuts import Cuts
 from app.runtime.progress import Progress, ProgressTable

@@ -16,8 +16,8 @@ from app.bounds.turns import Turns
 from app.definitions.indexes.grants import Grants
 from app.definitions.indexes.set_asides import SetAsides
 from app.definitions.judging import Judging
+from app.definitions.periods import NEVER_MS
 from app.definitions.state import Definitions
-from app.definitions.timeline import NEVER_MS
 from app.definitions.versions import Versions
 from app.kafka.placing import DeliveryBroken
 from app.kafka.record_batch import RawRecord, RecordBatch

@@ -13,8 +13,8 @@ from aiokafka.admin import NewTopic
 from agents import tick
 from agents.tick import POLL_S, Ticker
 from app.clock import SystemClock
+from app.definitions.periods import NEVER_MS
 from app.definitions.state import Definitions
-from app.definitions.timeline import NEVER_MS
 from app.kafka.appender import Appender
 from app.kafka.log_readers import bounds
 from app.kafka.topics import admin_client

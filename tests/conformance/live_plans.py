@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, get_args
 
 from app.billing_periods.grid import BillingTime, Interval, PeriodGrid
-from app.definitions.timeline import Period
+from app.definitions.periods import Period
 from app.wire.timestamps import parse_timestamp
 from tests.conformance.files import Json, Vector
 from tests.conformance.scenario import CannotRun, arrivals, measured, period_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from app.definitions.timeline import Period
+from app.definitions.periods import Period
 from app.wire.timestamps import parse_timestamp
 from tests.conformance.aggregation import check_choices, seen_at
 from tests.conformance.files import Json, Vector

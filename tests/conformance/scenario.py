@@ -17,8 +17,9 @@ from app.billing_periods.day_count import inclusive_days
 from app.billing_periods.instants import LAST_MS, parse_iso8601_ms
 from app.definitions.judging import Judging
 from app.definitions.model import ALL_FILTER_VALUES, Charge, ChargeFilter, Metric, MetricFilter
+from app.definitions.periods import NEVER_MS, Period
 from app.definitions.state import Definitions
-from app.definitions.timeline import NEVER_MS, FixedPeriods, Period
+from app.definitions.timeline import FixedPeriods
 from app.numbers import property_text
 from app.wire.arrivals import Arrival, arrivals_of, runs_of
 from app.wire.properties import read_properties

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.wire.arrivals import Arrival
 from tables import fold
 from tables.fold import Folded

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from app.billing_periods.instants import iso_milliseconds
 from app.definitions import commands
-from app.definitions.timeline import ceil_to
+from app.definitions.periods import ceil_to
 from app.wire.arrivals import Position
 from app.wire.usage_records import PublishedRecord
 from tests.laws.test_straight import late

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
-from app.definitions.timeline import ceil_to
+from app.definitions.periods import ceil_to
 from app.wire.arrivals import Arrival
 from tables.closing import changed
 from tests.world.clock import START_MS, WEEK_MS, ms

@@ -16,9 +16,10 @@ from app.definitions import commands
 from app.definitions.alike_terms import AlikeTerms, Terms
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord, Subscription
+from app.definitions.periods import NEVER_MS
 from app.definitions.state import Definitions
 from app.definitions.terms import CommonTerms, subscription_terms
-from app.definitions.timeline import NEVER_MS, Timeline
+from app.definitions.timeline import Timeline
 from app.definitions.versions import Versions
 from tables.cells.days import Days
 from tables.event_index.index import EventIndex

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from app.billing_periods.instants import iso_seconds
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
-from app.definitions.timeline import Period, ceil_to
+from app.definitions.periods import Period, ceil_to
 from app.wire.arrivals import Arrival
 from tests.world import naive
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS, ms

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from app.billing_periods.instants import iso_seconds
 from app.definitions import commands
-from app.definitions.timeline import Period, ceil_to
+from app.definitions.periods import Period, ceil_to
 from app.wire.arrivals import Arrival
 from tests.laws.lives import first_instant_ms
 from tests.world import naive

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
+from app.definitions.periods import _FEW_TERMS, NEVER_MS, Period, ceil_to
 from app.definitions.terms import subscription_timeline
-from app.definitions.timeline import _FEW_TERMS, NEVER_MS, Period, Timeline, ceil_to
+from app.definitions.timeline import Timeline
 from tables.cells.late_cut import LateCut, revised_after_correction
 from tests.laws.lives import ZONES
 from tests.world.clock import ms
@@ -75,7 +76,7 @@ CHANGES = st.lists(
 def _how_few_are_gone_through(request: pytest.FixtureRequest) -> Iterator[None]:
     """Find where to begin by arithmetic of however few terms, too."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("app.definitions.timeline._FEW_TERMS", request.param)
+        patch.setattr("app.definitions.periods._FEW_TERMS", request.param)
         yield
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from app.billing_periods.instants import iso_seconds
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
-from app.definitions.timeline import Period, ceil_to
+from app.definitions.periods import Period, ceil_to
 from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
 from app.wire.arrivals import Arrival
 from tests.laws.test_cuts import assert_cut, newest_at

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from app.definitions import commands
 from app.definitions.model import Alert
-from app.definitions.timeline import ceil_to
+from app.definitions.periods import ceil_to
 from app.numbers import ZERO, plain
 from tests.laws.test_full_usage import CODES, NAME, full_usage
 from tests.world.clock import START_MS, WEEK_MS

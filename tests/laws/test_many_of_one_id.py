@@ -15,8 +15,9 @@ from app.definitions.command import Command
 from app.definitions.indexes import subscriptions as subscriptions_module
 from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
+from app.definitions.periods import NEVER_MS, Period
 from app.definitions.terms import subscription_timeline
-from app.definitions.timeline import NEVER_MS, Period, Timeline
+from app.definitions.timeline import Timeline
 from tables.partition import timelines as timelines_module
 from tables.partition.at_hand import AtHand
 from tables.partition.timelines import TimelineTable

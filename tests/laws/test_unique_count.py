@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.billing_periods.timezones import local_date
-from app.definitions.timeline import NEVER_MS, Period
+from app.definitions.periods import NEVER_MS, Period
 from app.wire.arrivals import Position
 from tables.aggregation import Window
 from tables.cells.figures import window_of

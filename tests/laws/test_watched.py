@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from app.definitions import commands
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.wire.arrivals import Arrival, CorrectionArrival
 from app.wire.events import Correction
 from tables.cells.watch import Watch

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from agents.verify_samples import RoundRobin, verify_next
 from app.cli.verify import verify
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.kafka.log_readers import scan
 from app.kafka.topics import EVENTS_REKEYED, admin_client
 from app.main import Worker, running_worker

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.offline.fold import EventLine, OfflineMeter
 from app.wire.arrivals import Arrival, CorrectionArrival, Position, runs_of
 from app.wire.events import Correction

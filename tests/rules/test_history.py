@@ -10,7 +10,7 @@ import pytest
 from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.command import Command
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
 from app.runtime.topics.published_topic import put_again
 from app.wire.arrivals import Arrival

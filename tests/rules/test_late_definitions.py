@@ -16,8 +16,8 @@ from app.definitions.judging import Judging
 from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied
+from app.definitions.periods import NEVER_MS
 from app.definitions.state import Definitions
-from app.definitions.timeline import NEVER_MS
 from app.wire.arrivals import Arrival, CorrectionArrival, SubscriptionKey, arrivals_of, runs_of
 from app.wire.events import Correction
 from app.wire.identity import event_id

@@ -9,7 +9,7 @@ from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.log import apply
 from app.definitions.outcome import Applied
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.wire.arrivals import Arrival, CorrectionArrival
 from app.wire.events import Correction
 from tables.closing.changed import changed_at

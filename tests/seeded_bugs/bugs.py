@@ -2314,17 +2314,17 @@ BUGS = (
     ),
     Bug(
         "period-of-later-terms-shared",
-        "app/definitions/timeline.py",
-        "if created_ms < running.end_ms and terms.since_ms <= running.fixed_at_ms:",
-        "if created_ms < running.end_ms:",
+        "app/definitions/periods.py",
+        "if created_ms < period.end_ms and terms.since_ms <= period.fixed_at_ms:",
+        "if created_ms < period.end_ms:",
         "tests/semantics/test_organizations.py"
         "::test_grace_is_the_customers_then_the_organizations_then_that_of_the_settings",
     ),
     Bug(
         "period-over-before-its-subscription-shared",
-        "app/definitions/timeline.py",
-        "if created_ms < running.end_ms and terms.since_ms <= running.fixed_at_ms:",
-        "if terms.since_ms <= running.fixed_at_ms:",
+        "app/definitions/periods.py",
+        "if created_ms < period.end_ms and terms.since_ms <= period.fixed_at_ms:",
+        "if terms.since_ms <= period.fixed_at_ms:",
         "tests/app/definitions/test_timeline.py"
         "::test_a_period_that_elapsed_in_its_grace_is_no_running_one",
     ),
@@ -2506,7 +2506,7 @@ BUGS = (
     ),
     Bug(
         "due-times-taken-to-ascend",
-        "app/definitions/timeline.py",
+        "app/definitions/periods.py",
         "        if period.end_ms >= earliest_ms:\n",
         "        if earliest_ms < NEVER_MS:\n",
         "tests/tables/closing/test_close.py"
@@ -2549,7 +2549,7 @@ BUGS = (
     ),
     Bug(
         "grace-ignored",
-        "app/definitions/timeline.py",
+        "app/definitions/periods.py",
         "max(end_ms, created_ms) + (terms.grace_ms if has_grace else 0)",
         "max(end_ms, created_ms)",
         "tests/app/definitions/test_timeline.py"
@@ -2557,14 +2557,14 @@ BUGS = (
     ),
     Bug(
         "grace-of-an-uncut-period-ignored",
-        "app/definitions/timeline.py",
+        "app/definitions/periods.py",
         "ceil_to(end_ms + grace_ms, close_grid_ms)",
         "ceil_to(end_ms, close_grid_ms)",
         "tests/app/definitions/test_timeline.py::test_grace_and_close_grid",
     ),
     Bug(
         "termination-without-grace",
-        "app/definitions/timeline.py",
+        "app/definitions/periods.py",
         "has_grace = not ended or terms.fold_version > 1",
         "has_grace = not ended",
         "tests/app/definitions/test_timeline.py::test_termination_ends_at_its_instant",
@@ -2633,14 +2633,14 @@ BUGS = (
     ),
     Bug(
         "skipped-end-published",
-        "app/definitions/timeline.py",
+        "app/definitions/periods.py",
         'subscription.on_termination_invoice == "skip"',
         "False",
         "tests/rules/test_skipped_ends.py::test_a_wished_end_skips_as_it_was_kept",
     ),
     Bug(
         "rest-of-a-skipped-period-published",
-        "app/definitions/timeline.py",
+        "app/definitions/periods.py",
         "if ended_ms is not None and subscription.superseded_at_ms == ended_ms:",
         "if False:",
         "tests/rules/test_skipped_ends.py"
@@ -2687,7 +2687,7 @@ BUGS = (
     ),
     Bug(
         "termination-instant-counts",
-        "app/definitions/timeline.py",
+        "app/definitions/periods.py",
         "end_ms = natural_end_ms if ended_ms is None else ended_ms",
         "end_ms = natural_end_ms if ended_ms is None else ended_ms + 1",
         "tests/app/definitions/test_timeline.py::test_termination_ends_at_its_instant",
@@ -2868,8 +2868,8 @@ BUGS = (
     Bug(
         "periods-that-are-never-due-passed-over",
         "app/definitions/timeline.py",
-        "_Stretch(_periods(self.terms, at_ms - _LATE_MS, skips_never=False))",
-        "_Stretch(_periods(self.terms, at_ms - _LATE_MS, skips_never=True))",
+        "_Stretch(periods_under(self.terms, at_ms - _LATE_MS, skips_never=False))",
+        "_Stretch(periods_under(self.terms, at_ms - _LATE_MS, skips_never=True))",
         "tests/laws/test_due_after.py::test_any_period_is_found_whichever_was_asked_for_before",
     ),
     Bug(
@@ -3302,7 +3302,7 @@ BUGS = (
     ),
     Bug(
         "periods-passed-over-under-terms-that-go-before-they-are-due",
-        "app/definitions/timeline.py",
+        "app/definitions/periods.py",
         "if fixed_ms < changes_ms else None",
         "",
         "tests/app/definitions/test_timeline.py"
@@ -3310,7 +3310,7 @@ BUGS = (
     ),
     Bug(
         "periods-passed-over-by-the-weeks-of-another-timezone",
-        "app/definitions/timeline.py",
+        "app/definitions/periods.py",
         "if any(each.grid != grid for each in terms[before:newest]):",
         "if False:",
         "tests/app/definitions/test_timeline.py"
@@ -3318,7 +3318,7 @@ BUGS = (
     ),
     Bug(
         "periods-passed-over-until-before-it-was-made",
-        "app/definitions/timeline.py",
+        "app/definitions/periods.py",
         "if before_ms < max(created_ms, subscription.started_at_ms):",
         "if before_ms < -(1 << 62):",
         "tests/laws/test_due_after.py::test_what_is_due_later_is_found_without_what_was_due_before",
@@ -6138,7 +6138,7 @@ BUGS = (
     Bug(
         "end-passed-over-on-the-grid",
         "app/definitions/timeline.py",
-        "return None if _may_end(entry.subscription) else entry",
+        "return None if may_end(entry.subscription) else entry",
         "return None if entry.subscription.canceled_at_ms is not None else entry",
         "tests/laws/test_due_after.py::test_any_period_is_found_whichever_was_asked_for_before",
     ),
@@ -6499,7 +6499,7 @@ BUGS = (
     ),
     Bug(
         "next-cut-of-a-subscription-that-ends-as-if-it-went-on",
-        "app/definitions/timeline.py",
+        "app/definitions/periods.py",
         "return subscription.usage_end_ms is not None or subscription.canceled_at_ms is not None",
         "return subscription.canceled_at_ms is not None",
         "tests/laws/test_due_after.py"
@@ -8251,28 +8251,28 @@ BUGS = (
     ),
     Bug(
         "period-of-26-hours",
-        "app/definitions/timeline.py",
+        "app/definitions/periods.py",
         "TIMEZONE_SHIFT_MS = 26 * 3600 * 1000 + 1",
         "TIMEZONE_SHIFT_MS = 26 * 3600 * 1000",
         "tests/rules/test_exact_ends.py::test_no_move_makes_a_period_of_26_hours",
     ),
     Bug(
         "period-of-26-hours-taken-back",
-        "app/definitions/timeline.py",
+        "app/definitions/periods.py",
         "return TIMEZONE_SHIFT_MS if terms.end_rules >= WHOLE_ENDS else TIMEZONE_SHIFT_MS - 1",
         "return TIMEZONE_SHIFT_MS",
         "tests/rules/test_exact_ends.py::test_no_move_makes_a_period_of_26_hours",
     ),
     Bug(
         "first-period-cut-short-by-a-timezone",
-        "app/definitions/timeline.py",
+        "app/definitions/periods.py",
         "opening = _opening(terms, i) if previous is None else None",
         "opening = None",
         "tests/rules/test_exact_ends.py::test_a_timezone_cuts_no_first_period_short",
     ),
     Bug(
         "first-period-cut-short-made-whole-later",
-        "app/definitions/timeline.py",
+        "app/definitions/periods.py",
         "if entry.end_rules < EXACT_ENDS or began.timezone == grid.timezone:",
         "if began.timezone == grid.timezone:",
         "tests/rules/test_exact_ends.py"
@@ -8280,14 +8280,14 @@ BUGS = (
     ),
     Bug(
         "first-period-runs-over-a-post-to-come",
-        "app/definitions/timeline.py",
+        "app/definitions/periods.py",
         "passed = began.start_nearest_ms(post_ms) <= start_ms",
         "passed = True",
         "tests/rules/test_exact_ends.py::test_a_first_period_of_hours_that_no_move_made_stays",
     ),
     Bug(
         "downgrade-hours-after-its-post-parts-a-period",
-        "app/definitions/timeline.py",
+        "app/definitions/periods.py",
         "if ended_ms is None and _waits_behind(natural_end_ms, terms):",
         "if False:",
         "tests/rules/test_exact_ends.py"
@@ -8295,7 +8295,7 @@ BUGS = (
     ),
     Bug(
         "period-of-hours-before-a-downgrade-taken-back",
-        "app/definitions/timeline.py",
+        "app/definitions/periods.py",
         "if terms.end_rules < EXACT_ENDS or end_ms is None or",
         "if end_ms is None or",
         "tests/rules/test_exact_ends.py"
@@ -8303,7 +8303,7 @@ BUGS = (
     ),
     Bug(
         "downgrade-hours-after-its-post-adds-a-day",
-        "app/definitions/timeline.py",
+        "app/definitions/periods.py",
         "min(end_ms, natural_end_ms - 1)",
         "end_ms",
         "tests/rules/test_exact_ends.py"

@@ -13,7 +13,7 @@ from app.definitions.command import Command
 from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.definitions.versions import Versions
 from app.wire.arrivals import SubscriptionKey
 from app.wire.usage_records import PublishedRecord

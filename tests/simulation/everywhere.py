@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
 from app.wire.arrivals import SubscriptionKey
 from app.wire.usage_records import PublishedRecord

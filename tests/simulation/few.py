@@ -55,7 +55,7 @@ LEAST = {
     "tables.routing.plan.MOST_CODES": 1,
     "tables.routing.plan.MOST_SHARED": 1,
     # What is looked at before another way is taken.
-    "app.definitions.timeline._FEW_TERMS": 1,
+    "app.definitions.periods._FEW_TERMS": 1,
     "app.definitions.timeline._NEAR_PERIODS": 1,
     "tables.changelogged.instants.CHAINS_LOOKED_AT": 1,
     "tables.changelogged.resting._MOST_LOOKED_AT": 1,

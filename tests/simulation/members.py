@@ -6,7 +6,8 @@ from collections.abc import Container, Mapping
 from functools import partial
 from typing import cast
 
-from app.definitions.timeline import NEVER_MS, Timeline
+from app.definitions.periods import NEVER_MS
+from app.definitions.timeline import Timeline
 from app.wire.arrivals import SubscriptionKey
 from tables.cells.cell import Span
 from tables.cells.forgotten import is_over

@@ -20,7 +20,7 @@ import msgspec
 from aiokafka.errors import KafkaError
 
 from app.bounds.limits import UNDEFINED_NAMES
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.failpoints import Name
 from app.kafka.topics import (
     CELLS_CHANGELOG,

@@ -12,8 +12,8 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from app.definitions.model import Subscription
+from app.definitions.periods import Period
 from app.definitions.state import Definitions
-from app.definitions.timeline import Period
 from app.offline.fold import OfflineMeter
 from app.wire.arrivals import Arrival, MeterKey
 from app.wire.instant_records import INSTANT_TYPES

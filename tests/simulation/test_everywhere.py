@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.definitions.model import SettingsRecord
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from tables.partition.cuts import CutsToCome
 from tests.simulation.by_hand import defining
 from tests.simulation.play import play

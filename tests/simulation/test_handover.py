@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.kafka.topics import MEMBERS_CHANGELOG, METER_PROGRESS
 from app.meter.errors import Unavailable
 from app.queries.gateway import Gateway

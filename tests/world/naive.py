@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from app.billing_periods.day_count import inclusive_days
 from app.billing_periods.timezones import local_date
-from app.definitions.timeline import Period
+from app.definitions.periods import Period
 from app.numbers import plain, property_text
 from app.wire.arrivals import Arrival
 from app.wire.identity import digest_of

@@ -18,7 +18,7 @@ from app.definitions.indexes.names import Names
 from app.definitions.indexes.packed import PackedVersions
 from app.definitions.indexes.rows import Keep
 from app.definitions.model import Alert
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.definitions.versions import Coming, Versions
 
 _PLACE, _SINCE_MS, _SUBJECT, _GONE_MS = range(4)

@@ -12,9 +12,9 @@ from app.bounds.turns import Steps, weighed
 from app.definitions.copies import alike, named, with_copies
 from app.definitions.indexes.index import CodeKey, Index, newest, push
 from app.definitions.model import Metric, Plan
+from app.definitions.periods import NEVER_MS
 from app.definitions.prices import PlanVersions
 from app.definitions.texts import differ_in_texts_only
-from app.definitions.timeline import NEVER_MS
 from app.definitions.versions import Coming, Versions
 
 Coded = TypeVar("Coded", Metric, Plan)

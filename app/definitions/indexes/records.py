@@ -12,7 +12,7 @@ from operator import attrgetter
 from app.definitions.indexes.index import Index
 from app.definitions.input_limits import NO_LIMITS, NUMBERS, InputLimits
 from app.definitions.model import HistoryRecord, SettingsRecord
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.definitions.versions import Versions
 
 

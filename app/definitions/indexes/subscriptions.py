@@ -21,8 +21,8 @@ from app.definitions.indexes.names import SubscriptionNames
 from app.definitions.indexes.packed import PackedVersions, with_numbers
 from app.definitions.indexes.rows import Keep
 from app.definitions.model import Customer, Subscription
+from app.definitions.periods import NEVER_MS
 from app.definitions.texts import differ_in_texts_only
-from app.definitions.timeline import NEVER_MS
 from app.definitions.versions import Coming, Versions
 
 _AT_ONCE: Final = 256

@@ -15,7 +15,7 @@ from app.bounds.turns import STEP_ITEMS, Steps, Work
 from app.definitions.indexes.set_asides import Aside, SetAsides
 from app.definitions.judging import Judging
 from app.definitions.model import ProducerTrust
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.kafka.open_batch import UnreadBatch
 from app.kafka.record_batch import RawRecord, RecordBatch
 from app.kernel import arrive, arrive_forwards, arrive_many, note_leaving

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from itertools import islice
 
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.kernel import reach_of
 from app.log import facts
 from app.wire.arrivals import MeterKey, Run, SubscriptionKey

@@ -11,9 +11,9 @@ import msgspec
 
 from app.billing_periods.instants import iso_seconds, parse_iso8601_ms
 from app.definitions.model import Subscription, listed_group_keys, listed_presentation_keys
+from app.definitions.periods import NEVER_MS, Period
 from app.definitions.state import Definitions
 from app.definitions.terms import subscription_timeline
-from app.definitions.timeline import NEVER_MS, Period
 from app.kafka.log_readers import bounds, read_to_end, scan
 from app.kafka.names import TopicPartition
 from app.kafka.topics import output_tp

@@ -17,9 +17,10 @@ from app.definitions.command import Command
 from app.definitions.log import apply, decide
 from app.definitions.model import Charge, ChargeFilter, Metric, SetAside, Subscription
 from app.definitions.outcome import Applied, Rejected
+from app.definitions.periods import Period
 from app.definitions.state import Definitions
 from app.definitions.terms import subscription_timeline
-from app.definitions.timeline import Period, Timeline
+from app.definitions.timeline import Timeline
 from app.meter.changes import DefinitionChange
 from app.meter.errors import Unavailable
 from app.meter.events import (

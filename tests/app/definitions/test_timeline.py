@@ -12,8 +12,9 @@ from app.billing_periods.instants import iso_milliseconds
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
+from app.definitions.periods import NEVER_MS, Period, ceil_to
 from app.definitions.terms import subscription_timeline
-from app.definitions.timeline import NEVER_MS, Period, Timeline, ceil_to
+from app.definitions.timeline import Timeline
 from tests.world.clock import ms
 from tests.world.definitions_log import ORG, Log
 
@@ -302,7 +303,7 @@ def test_periods_fixed_since_a_time_are_found_without_those_before(close_elapsed
 def test_where_to_begin_is_not_told_by_terms_that_do_not_decide(
     monkeypatch: pytest.MonkeyPatch, changes: list[tuple[int, str, int, int]], done_days: int
 ) -> None:
-    monkeypatch.setattr("app.definitions.timeline._FEW_TERMS", 0)
+    monkeypatch.setattr("app.definitions.periods._FEW_TERMS", 0)
     log = Log("1970-01-01T00:00:00Z")
     log.plan(interval="weekly")
     log.customer()

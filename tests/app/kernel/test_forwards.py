@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from app.bounds.turns import drained
 from app.definitions.indexes.set_asides import SetAsides
 from app.definitions.judging import Judging
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.kafka.names import TP
 from app.kafka.record_batch import RawRecord, RecordBatch
 from app.kernel import twin

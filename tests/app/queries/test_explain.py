@@ -9,7 +9,7 @@ import pytest
 
 from app.bounds.turns import drained
 from app.definitions import commands
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.meter.evidence import ExplainQuery, Status
 from app.queries.explain import LATER, _explained_cells, _is_asked_for, _Selection
 from app.queries.trace import fate_of, judged

@@ -11,8 +11,8 @@ from app.bounds.turns import Steps
 from app.definitions import commands
 from app.definitions.log import apply, applying, decide
 from app.definitions.outcome import Applied, Impact
+from app.definitions.periods import NEVER_MS
 from app.definitions.state import Definitions
-from app.definitions.timeline import NEVER_MS
 from app.meter.errors import BeyondRetention, Unavailable
 from app.queries.gateway import Gateway
 from app.runtime.homes import HomePartitions

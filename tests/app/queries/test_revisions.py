@@ -6,7 +6,7 @@ import pytest
 
 from app.definitions import commands
 from app.definitions.judging import Judging
-from app.definitions.timeline import Period
+from app.definitions.periods import Period
 from app.meter.errors import NoSuchRevision
 from app.meter.evidence import ExplainQuery
 from app.meter.records import RecordPlace

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from aiokafka.admin import RecordsToDelete
 
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.kafka.clients import Producer
 from app.kafka.names import TopicPartition
 from app.kafka.topics import EVENTS_REKEYED, admin_client, ensure_topics

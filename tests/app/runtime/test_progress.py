@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.meter.errors import Unavailable
 from app.runtime.progress import Progress, ProgressTable, Seal
 from app.runtime.reports import Reports

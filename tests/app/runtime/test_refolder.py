@@ -16,7 +16,7 @@ import pytest
 
 from app.bounds.turns import Turns, Work
 from app.cli.children import of_child
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.ledger.blocks import Located
 from app.ledger.ledger import LedgerPart, LedgerRoom, Place
 from app.runtime.homes import HomePartitions

@@ -12,7 +12,7 @@ import pytest
 
 from app.bounds.limits import ID_BYTES
 from app.definitions.judging import Judging
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.wire.arrivals import (
     Arrival,
     CorrectionArrival,

@@ -23,8 +23,8 @@ from app.cli.fold import fold
 from app.definitions.command import Command
 from app.definitions.files import read_definitions
 from app.definitions.judging import Judging
+from app.definitions.periods import NEVER_MS
 from app.definitions.set_asides import named_in
-from app.definitions.timeline import NEVER_MS
 from app.kafka.transactions import Record
 from app.offline.fold import EventLine
 from app.runtime.dead_letters import Source, dead_letters, source_of

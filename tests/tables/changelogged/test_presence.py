@@ -8,7 +8,7 @@ import pytest
 from app.definitions import commands
 from app.definitions.log import apply
 from app.definitions.outcome import Applied
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from tables.changelogged.presence import EventRanges, LogsKept
 from tables.partition.redirection import refolds_of
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS

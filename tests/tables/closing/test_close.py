@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.wire.arrivals import Arrival
 from tables.closing.close import DueNext, close_subscription, let_go, next_cut, settle
 from tables.event_index.index import EventIndex

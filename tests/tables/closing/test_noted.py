@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from app.definitions import commands
-from app.definitions.timeline import Period
+from app.definitions.periods import Period
 from app.wire.arrivals import Arrival, CorrectionArrival
 from app.wire.events import Correction
 from tables.cells.cell import Span

@@ -12,7 +12,7 @@ from app.definitions import commands
 from app.definitions.command import Command
 from app.definitions.log import apply
 from app.definitions.outcome import Applied, Impact
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from tables.closing.close import entering_history
 from tables.partition.redirection import refolds_of
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS

@@ -8,7 +8,7 @@ from unittest.mock import patch
 import pytest
 
 from app.definitions import commands
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from tables.closing.close import entering_history
 from tables.partition.redirection import refolds_of
 from tables.partition.rewritten import MOST_CHANGES

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from bench.growth.spent import steps_of
 from tables.partition.waiting import WaitingNames
 from tests.world.profiles import examples

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.bounds.turns import STEP_ITEMS, Steps, drained
-from app.definitions import timeline
+from app.definitions import periods
 from tables.event_index.index import EventIndex
 from tables.partition.partition import Partition
 from tables.reading.usage import current_usage_steps, past_periods, past_usage_steps
@@ -21,14 +21,14 @@ AT = "2024-06-01"
 
 def test_no_step_makes_the_periods_of_many_years(monkeypatch: pytest.MonkeyPatch) -> None:
     made = 0
-    real = timeline._next_period
+    real = periods._next_period
 
     def counted(*given: Any) -> Any:
         nonlocal made
         made += 1
         return real(*given)
 
-    monkeypatch.setattr(timeline, "_next_period", counted)
+    monkeypatch.setattr(periods, "_next_period", counted)
 
     def most(steps: Steps[Any]) -> int:
         """Return the most periods that one step made."""

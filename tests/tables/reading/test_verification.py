@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from app.bounds.turns import STEP_ITEMS, Steps, drained
 from app.definitions import commands
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.wire.arrivals import Arrival, CorrectionArrival
 from app.wire.events import Correction, Event
 from tables.cells.cell import Cell

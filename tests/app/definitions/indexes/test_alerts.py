@@ -20,7 +20,7 @@ from app.definitions.indexes.forms import AlertForm
 from app.definitions.indexes.index import CodeKey
 from app.definitions.indexes.packed import PackedVersions, with_numbers
 from app.definitions.model import Alert, AlertThreshold
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 from app.definitions.versions import Coming, Versions
 from tables.cells.grids import decided_until, grid_cut, same_cut_until
 from tables.cells.watch import stretches_of

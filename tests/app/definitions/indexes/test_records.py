@@ -6,7 +6,7 @@ from copy import copy
 
 from app.definitions.indexes.records import RecordIndex, SettingsVersions
 from app.definitions.model import SettingsRecord
-from app.definitions.timeline import NEVER_MS
+from app.definitions.periods import NEVER_MS
 
 
 def test_offsets_of_a_very_long_log_are_kept() -> None:

@@ -14,8 +14,8 @@ from app.bounds.limits import ID_BYTES
 from app.bounds.turns import drained
 from app.definitions.indexes.set_asides import SetAsides
 from app.definitions.judging import ORGANIZATION_HEADER, Belief, Judging
+from app.definitions.periods import NEVER_MS
 from app.definitions.state import Definitions
-from app.definitions.timeline import NEVER_MS
 from app.kafka.names import TP
 from app.kafka.record_batch import RecordBatch
 from app.kernel import arrive_many, described
