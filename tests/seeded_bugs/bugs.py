@@ -5505,6 +5505,13 @@ BUGS = (
         "tests/app/cli/lago/test_compare.py::test_a_planted_difference_is_found_and_nothing_else",
     ),
     Bug(
+        "lago-figures-of-ended-periods-not-compared",
+        "app/cli/lago/figures.py",
+        "        found += _of_period(period, known, past)",
+        "        found += [] if past else _of_period(period, known, past)",
+        "tests/app/cli/lago/test_compare.py::test_ended_periods",
+    ),
+    Bug(
         "lago-charge-of-ours-alone-overlooked",
         "app/cli/lago/figures.py",
         "    for charge in left:\n",

@@ -192,9 +192,6 @@ class _EmptyLog:
     async def __aexit__(self, *_: object) -> None:
         pass
 
-    async def log_starts(self) -> tuple[int, int]:
-        return 0, 0
-
     def start(self, *_: object) -> None:
         pass
 
