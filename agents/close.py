@@ -32,11 +32,13 @@ from tables.closing.instants import instants_at, members_wanted
 log = logging.getLogger(__name__)
 
 AT_FIRST = 64
-"""Steps of a subscription's closing in one go: who needs more waits for those who do not."""
+"""Items of a subscription's closing in one go: who has more waits for those who do not."""
+OF_A_STEP = 8
+"""Items that a step without a record counts for: it may have looked at 64 cells."""
 AT_ONCE = 10_000
-"""Steps of one that needs more, before the next one of its organization has its turn."""
+"""Steps of one that has more, before the next one of its organization has its turn."""
 OF_ORGANIZATION = 64
-"""Steps of an organization's closings, before the next organization has its turn."""
+"""Items of an organization's closings, before the next organization has its turn."""
 HALF_CLOSED_BYTES = 2 * 1024 * 1024
 """Packed cells of those of an organization that wait: at hand they take some ten times as much."""
 
@@ -203,19 +205,25 @@ class _Cut:
         """Go on until a flush is full, or to the end: then True."""
         owned, self._bytes = self._owned, 0
         most = min(FLUSH_USAGE_RECORDS, owned.shared.settings.flush_max_changes)
-        for _ in self._steps:
+        items = 0
+        for taken in self._steps:
             if len(owned.next_flush.records) >= most or self._bytes >= FLUSH_BYTES:
                 return False
-            yield
+            items += taken
+            # To let others go on costs as much as a cell: those with few are closed together.
+            if items >= OF_ORGANIZATION:
+                yield
+                items = 0
         return True
 
-    def _closing(self) -> Iterator[None]:
+    def _closing(self) -> Iterator[int]:
+        """Close all; yield how many items a step took."""
         state = self._owned.state
         for record in chain(instants_at(state, self._cut_ms), changed_at(state, self._cut_ms)):
             # No flush comes between what a step decides and what it says of it.
             self._put(record)
             if record is None:
-                yield
+                yield OF_ORGANIZATION
         # What was looked up for them is asked for no more.
         state.members.keep_few()
         # Something may have asked for a cut of further subscriptions meanwhile.
@@ -223,14 +231,14 @@ class _Cut:
             turns = deque(map(self._closing_of_organization, due))
             while turns:
                 organization, taken = turns.popleft(), 0
-                for steps in organization:
-                    yield
-                    taken += steps
+                for items in organization:
+                    yield items
+                    taken += items
                     if taken >= OF_ORGANIZATION:
                         turns.append(organization)
                         break
 
-    def _due(self) -> Steps[list[array[int]]]:
+    def _due(self) -> Generator[int, None, list[array[int]]]:
         """Return whose cut it is, by organization, as numbers of the schedule."""
         schedule = self._owned.cuts.schedule
         found: dict[str, array[int]] = {}
@@ -238,11 +246,11 @@ class _Cut:
             organization_id, _ = schedule.named(number)
             found.setdefault(organization_id, array("I")).append(number)
             if count % OF_ORGANIZATION == 0:
-                yield
+                yield OF_ORGANIZATION
         return list(found.values())
 
     def _closing_of_organization(self, numbers: Iterable[int]) -> Iterator[int]:
-        """Close subscriptions of one organization; yield how many steps were taken."""
+        """Close subscriptions of one organization; yield how many items were taken."""
         state, schedule = self._owned.state, self._owned.cuts.schedule
         waiting, held_bytes = deque[_Half](), 0
         for number in numbers:
@@ -250,10 +258,8 @@ class _Cut:
             at_hand = state.timelines.has(name)
             state.packing.as_packed.clear()
             records = closing(state, name, self._cut_ms)
-            first = list(islice(records, AT_FIRST))
-            for record in first:
-                self._put(record)
-            if len(first) == AT_FIRST:
+            items, has_more = self._begin(records)
+            if has_more:
                 state.stale.half_closed.add(name)
                 pieces = state.packing.as_packed.get(name, ())
                 waiting.append(_Half(name, records, sum(len(piece) for _, piece in pieces)))
@@ -264,26 +270,39 @@ class _Cut:
                 known = let_go(state, name, self._cut_ms, was_at_hand=at_hand)
                 schedule.note_known(number, known)
             failpoint("mid-close")
-            yield len(first) + 1
+            yield items + 1
             while held_bytes > HALF_CLOSED_BYTES:
                 held_bytes -= yield from self._going_on(waiting)
         while waiting:
             yield from self._going_on(waiting)
 
+    def _begin(self, records: Iterator[PublishedRecord | None]) -> tuple[int, bool]:
+        """Close a subscription in one go; return how many items it had, and if there may be more.
+
+        Nobody else has a turn before it is let go, unless it has more.
+        """
+        items = 0
+        for record in records:
+            self._put(record)
+            items += OF_A_STEP if record is None else 1
+            if items >= AT_FIRST:
+                return items, True
+        return items, False
+
     def _going_on(self, waiting: deque[_Half]) -> Generator[int, None, int]:
-        """Go on with the next one that waits; yield steps, return how many bytes rest again."""
+        """Go on with the next one that waits; yield items, return how many bytes rest again."""
         packing, half, left = self._owned.state.packing, waiting.popleft(), AT_ONCE
         for record in islice(half.records, AT_ONCE):
             self._put(record)
             left -= 1
-            yield 1
+            yield OF_A_STEP if record is None else 1
         if not left:
             waiting.append(half)
             return 0
         self._owned.state.stale.half_closed.discard(half.name)
         if half.packed_bytes:
             for _ in packing.packing(half.name):
-                yield 1
+                yield OF_A_STEP
         return half.packed_bytes
 
     def _put(self, record: PublishedRecord | None) -> None:

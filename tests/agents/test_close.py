@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from agents.close import (
     AT_FIRST,
+    OF_A_STEP,
     OF_ORGANIZATION,
     _Cut,
     _held_back_by,
@@ -32,6 +33,8 @@ from tables.changelogged.members import Members, pack_member
 from tables.changelogged.presence import LogsKept
 from tables.closing.close import close_subscription, next_cut, settle
 from tables.closing.instants import STEPS_AT_ONCE, Deciding, instants_at
+from tables.closing.period_at_cut import CELLS_A_STEP, PeriodAtCut
+from tables.closing.revision import Closing
 from tables.closing.schedule import Schedule
 from tables.partition.partition import Partition
 from tables.unique_count import MemberOperation
@@ -411,6 +414,26 @@ def test_those_with_much_to_publish_do_not_wait_at_hand_all_at_once(
     assert all(map(state.packing.is_packed, names))
     assert len(records) == count * (groups + 1)
     assert not state.stale.half_closed
+
+
+def test_however_many_cells_a_period_has_each_step_looks_at_few(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A cut looks at all of them before it publishes the first."""
+    told, name = closing_at_once({CROWD: {"s": 1_500}}), (CROWD, "s")
+    state, records = told.meter("2024-01-31T12:00").partition, list[Record]()
+    looked_at, steps, change_of = Counter[int](), 0, PeriodAtCut._change_of
+
+    def counted(at_cut: PeriodAtCut, found: Closing) -> Any:
+        looked_at[steps] += 1
+        return change_of(at_cut, found)
+
+    monkeypatch.setattr(PeriodAtCut, "_change_of", counted)
+    for _ in _Cut(taking(state, records, Settings(), [name]), ms("2024-02-01")).until_full():
+        steps += 1
+    assert (len(records), sum(looked_at.values())) == (1_501, 1_500)
+    # What a subscription has in one go, and then as much again of what is left of it.
+    assert max(looked_at.values()) <= 2 * CELLS_A_STEP * AT_FIRST // OF_A_STEP
 
 
 @pytest.mark.parametrize("is_looked_at", [False, True])

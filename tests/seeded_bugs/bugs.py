@@ -782,6 +782,13 @@ BUGS = (
         "tests/agents/test_close.py::test_organizations_take_turns_within_a_cut",
     ),
     Bug(
+        "cut-looks-at-all-cells-of-a-period-in-one-step",
+        "agents/close.py",
+        "            items += OF_A_STEP if record is None else 1\n",
+        "            items += 1\n",
+        "tests/agents/test_close.py::test_however_many_cells_a_period_has_each_step_looks_at_few",
+    ),
+    Bug(
         "lost-usage-records-unnoticed",
         "app/runtime/restoring/restore.py",
         "mark is not None and await output_stands(settings, number, mark)",
