@@ -228,8 +228,10 @@ def usage_record(
     reason: RevisionReason | None,
 ) -> PublishedRecord:
     """Return a `usage.recorded` record (revision 0) or a `usage.revised` record."""
-    revision = figures.revision
+    revision, before = figures.revision, _NOTHING_BEFORE
     kind: RecordType = "usage.recorded" if revision == 0 else "usage.revised"
+    if previous_units is not None:
+        before = f'"previous_units":"{previous_units}","delta_units":{quoted(delta_units)}'
     identity = record_id(cell.id, revision)
     billed = "" if envelope.schema_version == 1 else _billed(billing)
     # Figures are digits, signs and points: nothing in them is escaped in JSON.
@@ -239,8 +241,8 @@ def usage_record(
         f'"prorated_units":{quoted(figures.prorated_units)},'
         f'"total_aggregated_units":"{figures.total_aggregated_units}",'
         f'"precise_total_amount_cents":{quoted(figures.precise_total_amount_cents)},'
-        f'"events_count":{figures.events_count},"previous_units":{quoted(previous_units)},'
-        f'"delta_units":{quoted(delta_units)},{billed}"closing_reason":"{envelope.period.closing_reason}",'
+        f'"events_count":{figures.events_count},{before},{billed}'
+        f'"closing_reason":"{envelope.period.closing_reason}",'
         f'"revision_reason":{quoted(reason)},{envelope.closing},"digest":"{figures.digest.hex()}"}}'
     )
     return published_as(envelope, identity, _told(kind, reason or ""), value)
@@ -260,6 +262,9 @@ def completion_record(
     )
     closing_reason = envelope.period.closing_reason if revision == 0 else ""
     return published_as(envelope, identity, _told(kind, "", closing_reason), value)
+
+
+_NOTHING_BEFORE = '"previous_units":null,"delta_units":null'
 
 
 # Most cells have the same one.

@@ -20,7 +20,7 @@ from app.definitions.timeline import Timeline
 from app.kernel import pack_cells
 from app.wire.arrivals import Position
 from tables.aggregation import WITH_BARE, Aggregation, Groups, State
-from tables.cells.figures import CellFigures, figures_of
+from tables.cells.figures import CellFigures, figures_of, window_of
 from tables.cells.group_limit import GroupLimit
 from tables.cells.keys import (
     ONLY_CELL,
@@ -413,12 +413,12 @@ class Span(msgspec.Struct, eq=False):
     ) -> CellFigures:
         """Return the figures of one cell of a period, as of a cut."""
         layer = None if self.fold.metric.recurring else self.layers.get(period.start_ms)
-        if layer is not None:
-            cell = layer.cells.get((filter_id, groups))
-            if cell is not None and cell.late is None:
-                # Nothing to merge: most cells of most periods.
-                return figures_of(self.fold, cell.state, None, period)
-        return figures_of(self.fold, *self.states(period, filter_id, groups, cut_ms), period)
+        cell = None if layer is None else layer.cells.get((filter_id, groups))
+        if cell is not None and cell.late is None:
+            # Nothing to merge: most cells of most periods.
+            return figures_of(self.fold, cell.state, None, window_of(period))
+        states = self.states(period, filter_id, groups, cut_ms)
+        return figures_of(self.fold, *states, window_of(period))
 
     def states(
         self, period: Period, filter_id: str | None, groups: Groups, cut_ms: int = OPEN_CUT_MS

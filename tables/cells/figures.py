@@ -55,10 +55,10 @@ NO_FIGURES = CellFigures(
 """What a cell comes to that there is none of any more."""
 
 
-def figures_of(fold: ChargeFold, state: State, before: State | None, period: Period) -> CellFigures:
+def figures_of(fold: ChargeFold, state: State, before: State | None, window: Window) -> CellFigures:
     """Return the figures of merged states of a cell, rounded and clamped."""
     metric, prorated = fold.metric, fold.charge.prorated
-    result = fold.aggregation.result(state, before, window_of(period))
+    result = fold.aggregation.result(state, before, window)
     value = round_units(result.value, metric.rounding_function, metric.rounding_precision)
     full = value
     if result.full_units is not result.value:

@@ -15,7 +15,7 @@ from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.periods import Period
 from tables.aggregation import Groups, State
 from tables.cells.cell import Layer, Span
-from tables.cells.figures import CellFigures, figures_of
+from tables.cells.figures import CellFigures, figures_of, window_of
 from tables.cells.forgotten import has_forgotten_since
 from tables.cells.keys import OPEN_CUT_MS
 from tables.lifetime_fold import adds_over_life
@@ -75,7 +75,7 @@ def figures_since(
 ) -> Steps[CellFigures]:
     """Return the figures of some cells that add up, as if of one, from an instant on."""
     states = yield from states_since(span, period, from_ms, names, cut_ms)
-    return figures_of(span.fold, *states, period)
+    return figures_of(span.fold, *states, window_of(period))
 
 
 def states_since(

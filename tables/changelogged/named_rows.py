@@ -13,6 +13,7 @@ from app.wire.arrivals import SubscriptionKey
 from tables.changelogged.keyed_rows import KeyedRows
 
 _encode = msgspec.msgpack.Encoder().encode
+_decode_name = msgspec.msgpack.Decoder(tuple[int, str, msgspec.Raw]).decode
 _decode_names = msgspec.msgpack.Decoder(list[tuple[int, str, msgspec.Raw]]).decode
 _ROW: Final = b"\x93"
 """A row is an array of three: number of the organization, external id, and what it is kept for."""
@@ -55,7 +56,8 @@ class NamedRows:
 
     def name_in(self, row: bytes) -> SubscriptionKey:
         """Return the external subscription whose row it is."""
-        return next(self._names_in([row]))
+        organization, external_id, _ = _decode_name(row)
+        return self.texts[organization], external_id
 
     def since(self, number: int) -> Iterator[SubscriptionKey]:
         """Yield external subscriptions from a number on; none of those that come meanwhile."""

@@ -23,6 +23,9 @@ Packed = tuple[bytes, bytes]
 
 _NUMBER_BYTES = 3
 
+# Plain __new__: the generated one costs three times as much, for every cell.
+_new = tuple.__new__
+
 
 class PackedHere(NamedTuple):
     """A cell of a subscription, packed."""
@@ -196,6 +199,8 @@ class PackedCells(PackedRows):
         self._charges: list[bytes] = []
         """Charges as they are in keys."""
         self._numbers = Numbers(self._charges)
+        self._charge_ids: dict[bytes, str] = {}
+        """Ids of some of them by their numbers: each cell that closes asks."""
 
     def add_cell(self, key: bytes, value: bytes) -> None:
         """Keep one cell more."""
@@ -221,12 +226,18 @@ class PackedCells(PackedRows):
         rows = _rows_of(first_part, piece)
         if len(rows) > 2 * most:
             return None
-        charges, number = self._charges, int.from_bytes
-        found = []
+        known, found = self._charge_ids, []
         for rest, value in paired(rows):
-            charge = _decode_text(charges[number(rest[:_NUMBER_BYTES])])
-            found.append(PackedHere(charge, *_decode_rest(_REST + rest[_NUMBER_BYTES:]), value))
+            charge_id = known.get(rest[:_NUMBER_BYTES]) or self._charge_id(rest[:_NUMBER_BYTES])
+            told = charge_id, *_decode_rest(_REST + rest[_NUMBER_BYTES:]), value
+            found.append(_new(PackedHere, told))
         return found
+
+    def _charge_id(self, number: bytes) -> str:
+        """Return the id of the charge that a number stands for."""
+        charge_id = _decode_text(self._charges[int.from_bytes(number)])
+        self._charge_ids[number] = charge_id
+        return charge_id
 
     def drain(self, first_part: bytes) -> list[Packed]:
         """Hand out the cells of a subscription, which are here no longer."""

@@ -162,7 +162,7 @@ class PublishedTable(Changelogged):
         self._put(self._named[1] + row, None if before is None else _encode(before), value)
 
     def _put(self, key: bytes, before: bytes | None, value: bytes | None) -> None:
-        super()._put(key, summed_row(before), summed_row(value))
+        self.sum = self.sum.after(((key, summed_row(before), summed_row(value)),))
         self._dirty[key] = value
 
     def put_completion(self, name: PeriodKey, revision: int, cut_ms: int) -> PublishedPeriod:

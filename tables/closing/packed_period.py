@@ -15,8 +15,8 @@ from app.definitions.periods import Period
 from app.definitions.terms import Shared
 from app.definitions.timeline import Timeline
 from app.wire.arrivals import SubscriptionKey
-from tables.aggregation import Groups, State
-from tables.cells.figures import figures_of
+from tables.aggregation import Groups, State, Window
+from tables.cells.figures import figures_of, window_of
 from tables.changelogged.packed_rows import PackedHere
 from tables.changelogged.published_period import PublishedCellKey
 from tables.charge import ChargeFold
@@ -123,8 +123,10 @@ def closings_of(
                 return None
             carried.setdefault((charge.id, filter_id, groups), one.fold.aggregation.initialize())
     closings: list[Closing] = []
+    window = window_of(period)
     for place in now if not carried else {**now, **carried}:
-        closing = _closing(charges, period, shown[place[0]], place, now.get(place), carried)
+        one, state = shown[place[0]], now.get(place)
+        closing = _closing(charges, period, window, one, place, state, carried)
         if closing is None:
             return None
         closings.append(closing)
@@ -134,6 +136,7 @@ def closings_of(
 def _closing(
     charges: PeriodCharges,
     period: Period,
+    window: Window,
     one: Shown,
     place: _Place,
     state: State | None,
@@ -155,7 +158,7 @@ def _closing(
     before: State | None = None
     if fold.metric.recurring:
         before = carried.get(place) or fold.aggregation.initialize()
-    figures = figures_of(fold, state or fold.aggregation.initialize(), before, period)
+    figures = figures_of(fold, state or fold.aggregation.initialize(), before, window)
     if fold.charge.prorated and period.fold_version > 1:
         figures = figures.billed(in_advance=fold.in_advance)
     name: PublishedCellKey = charges.name_under(*place, keys)

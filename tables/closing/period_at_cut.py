@@ -81,6 +81,7 @@ class PeriodAtCut:
         """By charge and filter."""
         self._of_cut = moved
         self._shared = shared
+        self._period_before = PeriodBefore(at)
         self._looked: Looked | None = None
         """What the cut looks at; None: whoever reads looks at all."""
 
@@ -454,10 +455,6 @@ class PeriodAtCut:
         if not closing.period_charge.metric.recurring:
             return figures.counts
         return figures.shows or self._period_before.closes(closing)
-
-    @cached_property
-    def _period_before(self) -> PeriodBefore:
-        return PeriodBefore(self._at)
 
     @cached_property
     def _moved(self) -> Moved:

@@ -73,7 +73,7 @@ class Schedule:
 
     def named(self, number: int) -> SubscriptionKey:
         """Return the external subscription with a number."""
-        return next(self._names.named((number,)))
+        return self._names.name_in(self._names.rows[number])
 
     def __contains__(self, name: SubscriptionKey) -> bool:
         """Return whether an external subscription has a cut to come."""

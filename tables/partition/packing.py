@@ -162,7 +162,7 @@ class Packing:
 
         None: none are packed, or more than `most`.
         """
-        return self._packed.few(first_part_of(identity), most) if self._packed else None
+        return self._packed.few(first_part_of(identity), most)
 
     def has_cells(self, name: SubscriptionKey, least: int) -> bool:
         """Return whether so many cells of an external subscription are packed, or more."""

@@ -32,7 +32,7 @@ from app.numbers import EXACT, ZERO
 from app.wire.arrivals import Arrival, MeterKey
 from tables.aggregation import Groups, State
 from tables.cells.cell import Span
-from tables.cells.figures import CellFigures, figures_of
+from tables.cells.figures import CellFigures, figures_of, window_of
 from tables.cells.group_limit import ANY_NUMBER
 from tables.cells.keys import OPEN_CUT_MS, SpanKey
 from tables.changelogged.members import Members
@@ -267,12 +267,13 @@ class _Balance:
             if name not in self._before:
                 self._before[name] = fold.aggregation.initialize()
             yield None
+        window = window_of(period)
         for name, before in self._before.items():
             state = fold.aggregation.initialize()
             cell = cells.get(name)
             if cell is not None:
                 cell.merge_into(state, OPEN_CUT_MS, fold.aggregation)
-            yield figures_of(fold, state, before, period)
+            yield figures_of(fold, state, before, window)
 
     def _carry(self, start_ms: int) -> Iterator[None]:
         """Add what is earlier than a window, each layer once."""
