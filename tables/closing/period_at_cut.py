@@ -41,7 +41,7 @@ from tables.closing.looked import Looked
 from tables.closing.packed_period import closings_of, shown_of
 from tables.closing.period_before import PeriodBefore
 from tables.closing.reasons import Reasons
-from tables.closing.revision import Alike, Closing, figures_told, next_revision
+from tables.closing.revision import Closing, figures_told, next_revision
 from tables.routing.period_charges import PeriodCharge, PeriodCharges
 from tables.routing.route import Route
 
@@ -77,8 +77,6 @@ class PeriodAtCut:
         self.before = before or _UNPUBLISHED
         self.charges = self.partition.routes.charges_of(self.subscription, self.period, plans)
         self._envelopes: dict[int, Envelope] = {}
-        self._alike: dict[tuple[str, int], Alike] = {}
-        """By charge and filter."""
         self._of_cut = moved
         self._shared = shared
         self._period_before = PeriodBefore(at)
@@ -191,21 +189,15 @@ class PeriodAtCut:
         reason: RevisionReason | None,
     ) -> tuple[PublishedCell | None, PublishedRecord | None]:
         """Return the next revision of a cell, None when it would say nothing new."""
-        bucket = shown.name[0], id(shown.charge_filter)
-        alike = self._alike.get(bucket)
-        if alike is None:
-            alike = Alike.of(self._envelope(plan, shown.period_charge.as_of_ms), shown)
-            # It holds the filter that it is named by.
-            self._alike[bucket] = alike
+        charge, metric, as_of_ms, _ = shown.period_charge
         instants, billing = self.partition.instants, ARREARS
-        if alike.told.is_billed_at_once and self.period.fold_version > 1:
-            billing = billed_at_once(
-                instants, shown.period_charge.metric, identity, self.period.start_ms
-            )
+        if charge.is_billed_at_once(metric) and self.period.fold_version > 1:
+            billing = billed_at_once(instants, metric, identity, self.period.start_ms)
         again = known is not None and is_taken_again(
             instants, identity, self.cut_ms, self.period.start_ms
         )
-        return next_revision(alike, identity, shown, billing, known, reason, again)
+        envelope = self._envelope(plan, as_of_ms)
+        return next_revision(envelope, identity, shown, billing, known, reason, again)
 
     def _change_of(self, found: Closing) -> _Change | None:
         """Return what may have to be published of a cell; None: it neither is nor was shown."""

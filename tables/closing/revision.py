@@ -45,7 +45,6 @@ class _ToldBeside(NamedTuple):
     echo: str
     no_events: BillingText
     """What they say that have nothing beside their figures."""
-    is_billed_at_once: bool
 
 
 def _told(
@@ -57,31 +56,14 @@ def _told(
 ) -> _ToldBeside:
     echo = echoes.of(charge, metric, charge_filter, currency, schema_version)
     found = no_events(charge, metric, charge_filter)
-    at_once = charge.is_billed_at_once(metric)
-    return _ToldBeside(echo, ARREARS if found == ARREARS else found, at_once)
+    return _ToldBeside(echo, ARREARS if found == ARREARS else found)
 
 
 _told_of = ByIdentity(_told)
 
 
-class Alike(msgspec.Struct, frozen=True, gc=False):
-    """What the records of one charge, or of one of its filters, share in a period at a cut."""
-
-    envelope: Envelope
-    told: _ToldBeside
-    charge_filter: ChargeFilter | None
-
-    @classmethod
-    def of(cls, envelope: Envelope, shown: Closing) -> Alike:
-        """Return what the record of a cell shares with those of its charge and filter."""
-        charge, metric, *_ = shown.period_charge
-        currency, version = envelope.plan.amount_currency, envelope.schema_version
-        told = _told_of.of(charge, metric, shown.charge_filter, currency, version)
-        return cls(envelope, told, shown.charge_filter)
-
-
 def next_revision(
-    alike: Alike,
+    envelope: Envelope,
     identity: str,
     shown: Closing,
     billing: BillingText,
@@ -94,7 +76,9 @@ def next_revision(
     `again`: the cut was taken before, and what was billed by then was told then.
     """
     figures, precise = shown.figures, shown.figures.precise_total_amount_cents
-    envelope, told = alike.envelope, alike.told
+    charge, metric, *_ = shown.period_charge
+    currency, version = envelope.plan.amount_currency, envelope.schema_version
+    told = _told_of.of(charge, metric, shown.charge_filter, currency, version)
     units = plain(figures.units)
     # The same object, but of a level.
     is_total = figures.total_aggregated_units is figures.units
