@@ -167,6 +167,22 @@ def touch_beside_alerts(alerts: int) -> Spent:
     return world.spent_folding(world.each())
 
 
+def touch_beside_packed(charges: int) -> Spent:
+    """Fold the next event of one code while cells of so many other charges are packed with its."""
+    world = World()
+    world.charge_more(charges)
+    for number in range(TIMES):
+        world.apply(world.subscribing(number))
+    codes = ["calls", *(f"more{number}" for number in range(charges))]
+    for code in codes:
+        world.fold([world.event(number, code) for number in range(TIMES)])
+    world.flush()
+    for number in range(TIMES):
+        world.state.packing.pack(name_of(number))
+    events = [world.event(number) for number in range(TIMES)]
+    return world.spent([partial(world.fold, [each]) for each in events])
+
+
 def alert_of_one_cut(times: int) -> Spent:
     """Make an alert and delete it, after so many others that no grid cut was between."""
     world = World(TIMES)

@@ -378,7 +378,7 @@ ROWS = tuple(
                 )
                 for kind in ("settings", "prices", "history")
             ),
-            # It unpacks all cells of the subscription, also those of periods that are over.
+            # It unpacks all cells of its charges, also those of periods that are over.
             Row(
                 "first touch, packed",
                 "months of age",
@@ -390,6 +390,8 @@ ROWS = tuple(
             *_of_recurring(
                 "… of {}, which recurs", "months of age", MONTHS, first_touch_packed, 1.6
             ),
+            # Cells of the others are taken apart, and stay packed.
+            Row("… beside others", "charges with cells", OFTEN, past.touch_beside_packed, 1.15),
         ),
         (
             Row(f"{kind}, at once", "subscriptions", SUBSCRIPTIONS, partial(definition, kind))

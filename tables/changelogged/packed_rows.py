@@ -7,7 +7,7 @@ about 150.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -136,13 +136,6 @@ class PackedRows:
         """Keep no more what belongs together in one piece."""
         self._pieces.pop(first_part)
 
-    def read(self, first_part: bytes) -> list[Packed]:
-        """Return (rest of the key, value) of all records, which stay."""
-        piece = self._pieces.get(first_part)
-        if piece is None:
-            return paired(self._open.get(first_part, []))
-        return paired(_rows_of(first_part, piece))
-
     def count(self, first_part: bytes) -> int:
         """Return how many records there are, of which none is read."""
         piece = self._pieces.get(first_part)
@@ -218,6 +211,17 @@ class PackedCells(PackedRows):
         """Return the cells of a piece of a subscription."""
         return self._whole(first_part, paired(_rows_of(first_part, piece)))
 
+    def by_charge(self, first_part: bytes, piece: bytes) -> dict[bytes, list[Packed]]:
+        """Return the cells of a piece of a subscription by their charge, as keys have it."""
+        found: dict[bytes, list[Packed]] = {}
+        charges, number = self._charges, int.from_bytes
+        rows = iter(_rows_of(first_part, piece))
+        for rest, value in zip(rows, rows, strict=True):
+            charge = charges[number(rest[:_NUMBER_BYTES])]
+            cell = first_part + charge + rest[_NUMBER_BYTES:], value
+            found.setdefault(charge, []).append(cell)
+        return found
+
     def few(self, first_part: bytes, most: int) -> list[PackedHere] | None:
         """Return the cells of a subscription, which stay; None: none, or more than `most`."""
         piece = self.piece(first_part)
@@ -242,10 +246,6 @@ class PackedCells(PackedRows):
     def drain(self, first_part: bytes) -> list[Packed]:
         """Hand out the cells of a subscription, which are here no longer."""
         return list(self._whole(first_part, super().drain(first_part)))
-
-    def read(self, first_part: bytes) -> list[Packed]:
-        """Return the cells of a subscription, which stay packed."""
-        return list(self._whole(first_part, super().read(first_part)))
 
     def _whole(self, first_part: bytes, rows: Iterable[Packed]) -> Iterator[Packed]:
         """Return cells with their whole keys, each put together as it is taken."""
@@ -294,6 +294,9 @@ def subscription_of(key: bytes) -> str:
     """Return the subscription that a cell's key names."""
     return _decode_text(key[1 : text_end(key, 1)])
 
+
+charge_part_of: Callable[[str], bytes] = msgspec.msgpack.Encoder().encode
+"""Returns what the keys of a charge's cells have after their first part."""
 
 _decode_text = msgspec.msgpack.Decoder(str).decode
 _decode_rest = msgspec.msgpack.Decoder(tuple[int, int, str | None, Groups]).decode

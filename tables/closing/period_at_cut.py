@@ -140,7 +140,7 @@ class PeriodAtCut:
         partition, period, charges = self.partition, self.period, self.charges
         if self.before is not _UNPUBLISHED or self.cut_ms != period.due_at_ms:
             return None
-        cells = partition.packing.few_cells(self.subscription.id, CELLS_A_STEP)
+        cells = partition.packing.few_cells(self.name, self.subscription.id, CELLS_A_STEP)
         if cells is None:
             return None
         shared = self._shared

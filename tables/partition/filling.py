@@ -50,6 +50,13 @@ def by_span(cells: Iterable[Packed]) -> OfSpans:
     return found
 
 
+def fill(spans: Iterable[Span], cells: Iterable[Packed]) -> bool:
+    """Give spans their packed cells; return False if some do not fit into any of them."""
+    of_spans = by_span(cells)
+    fits = [not unpack_into(span, of_spans.pop(span.key, ())) for span in spans]
+    return all(fits) and not of_spans
+
+
 def filling(
     span: Span, packed: Sequence[tuple[CellKey, Packed]]
 ) -> Steps[list[tuple[CellKey, Packed]]]:

@@ -6,7 +6,7 @@ else to do are kept as the changelog has them, and its routes are dropped.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from itertools import chain
 from operator import attrgetter
 
@@ -24,12 +24,14 @@ from tables.changelogged.packed_rows import (
     PackedCells,
     PackedHere,
     SomeRows,
+    charge_part_of,
     first_part_of,
     has_late_cuts,
     is_newer,
     subscription_of,
 )
-from tables.partition.filling import OfSpans, decode_cell, filling, sorting
+from tables.partition.apart import Apart, OfCharges, Piece
+from tables.partition.filling import OfSpans, decode_cell, fill, filling, sorting
 from tables.partition.route_table import RouteTable
 from tables.partition.snapshot import Snapshot
 from tables.partition.staleness import Staleness
@@ -38,11 +40,11 @@ from tables.partition.tables import Tables
 from tables.routing.implicit import subscription_id
 from tables.routing.route import Route
 
-Piece = tuple[bytes, bytes]
-"""(`first_part_of` a subscription, its cells in one piece)"""
-
 Stamp = tuple[int, int, tuple[int | None, int | None], int]
 """Everything but the cells that a route made now depends on."""
+
+APART_CELLS = 1_000
+"""Most cells that are taken apart in a step: it takes as long as to unpack some dozens."""
 
 _TRIES = 8
 """How often very many cells are unpacked by steps while definitions come between these."""
@@ -71,6 +73,8 @@ class Packing:
         """Cells of external subscriptions that have no routes here."""
         self.as_packed: dict[SubscriptionKey, list[Piece]] = {}
         """Cells of who was unpacked last, as they were packed: for `pack`, if none changes."""
+        self._apart = Apart(self._packed)
+        """Cells of external subscriptions that are packed in part."""
         self._to_pack: dict[SubscriptionKey, None] = {}
         """To be packed once no definition is left to be looked at."""
         self._parts: tuple[SubscriptionKey | None, int, list[bytes]] = (None, -1, [])
@@ -92,13 +96,18 @@ class Packing:
         organization_id, external_id, code = meter_key = interned(meter_key)
         name, ranges = (organization_id, external_id), self._event_ranges
         codes = ranges.codes.get(name)
-        # Of whom no event ever came nothing is packed.
-        if codes is not None and self._packed:
+        if codes is not None and self._standing.changes:
+            # Whoever looks at definitions finds all of it as it stood.
             self.unpack(name)
             route = self._routes.find(meter_key)
             if route is not None:
                 return route
-        if (codes is None and ranges.rest is None) or ranges.find(name, code) is None:
+        known = None
+        if codes is not None:
+            known = codes.find(code)
+        elif ranges.rest is not None:
+            known = ranges.find(name, code)
+        if known is None:
             if ranges.passes_over(name, code):
                 # Nothing is kept of it; no charge asks about it.
                 return Route(
@@ -106,13 +115,19 @@ class Packing:
                 )
             until_ms = self._standing.shown_until_ms
             route = routes.compile(meter_key, until_ms)
+            if codes is not None:
+                self._unpack_into(name, route, codes)
             routes.begin_unused(meter_key, route)
             if until_ms is not None:
                 # It is made again at the first event, and when what it does not show is looked at.
                 route.made_at = -1
                 self._standing.look_again(name)
             return route
-        return routes.install(meter_key, self._compiled_as_it_stands(meter_key))
+        route = self._compiled_as_it_stands(meter_key)
+        # Of whom no event ever came nothing is packed.
+        if codes is not None and not self._unpack_into(name, route, codes):
+            return self.route_of(meter_key)
+        return routes.install(meter_key, route)
 
     def weight_of(self, meter_key: MeterKey) -> int:
         """Return how many plain events are folded closely while one of a meter key is."""
@@ -145,8 +160,14 @@ class Packing:
         self.unpack(meter_key[:2])
         return (yield from self._routes.replacing(meter_key, refolded, keeps=keeps))
 
-    def is_packed(self, name: SubscriptionKey) -> bool:
+    def is_all_packed(self, name: SubscriptionKey) -> bool:
         """Return whether the cells of an external subscription are packed, and its routes gone."""
+        return name not in self._apart.cells and self.is_packed(name)
+
+    def is_packed(self, name: SubscriptionKey) -> bool:
+        """Return whether cells of an external subscription are packed, maybe beside others."""
+        if self._apart.cells.get(name):
+            return True
         if not self._packed:
             return False
         subscriptions = self._definitions.subscription_index
@@ -157,18 +178,21 @@ class Packing:
             return any(first_part_of(i) in self._packed for i in ids)
         return any(part in self._packed for part in self._first_parts(name))
 
-    def few_cells(self, identity: str, most: int) -> list[PackedHere] | None:
-        """Return the packed cells of a subscription, which stay packed.
+    def few_cells(self, name: SubscriptionKey, identity: str, most: int) -> list[PackedHere] | None:
+        """Return the cells of a subscription, which stay packed.
 
-        None: none are packed, or more than `most`.
+        None: none are packed, or others are at hand, or there are more than `most`.
         """
+        if name in self._apart.cells:
+            return None
         return self._packed.few(first_part_of(identity), most)
 
     def has_cells(self, name: SubscriptionKey, least: int) -> bool:
         """Return whether so many cells of an external subscription are packed, or more."""
         if self._packed.most < least:
             return False
-        return sum(map(self._packed.count, self._first_parts(name))) >= least
+        in_pieces = sum(map(self._packed.count, self._first_parts(name)))
+        return in_pieces + self._apart.count(name) >= least
 
     def has_many(self, name: SubscriptionKey) -> bool:
         """Return whether more cells are packed than a step unpacks, or some beside many codes."""
@@ -176,12 +200,25 @@ class Packing:
             return True
         return self.has_cells(name, STEP_ITEMS + 1)
 
+    def has_many_to_touch(self, name: SubscriptionKey) -> bool:
+        """Return whether a touch would do more than a step: it takes apart, or unpacks, so many."""
+        if self._standing.changes:
+            return self.has_many(name)
+        if not self.has_cells(name, STEP_ITEMS + 1):
+            return False
+        if self.has_cells(name, APART_CELLS + 1):
+            return True
+        return max(map(len, self._taken_apart(name).values())) > STEP_ITEMS
+
     def pieces(self, name: SubscriptionKey) -> list[tuple[bytes, bytes | None]]:
         """Return the packed cells of each subscription of an external id, for `has`."""
+        self._apart.join(name)
         return [(part, self._packed.piece(part)) for part in self._first_parts(name)]
 
-    def has(self, pieces: Iterable[tuple[bytes, bytes | None]]) -> bool:
-        """Return True if just these cells are packed of these subscriptions now."""
+    def has(self, name: SubscriptionKey, pieces: Iterable[tuple[bytes, bytes | None]]) -> bool:
+        """Return True if just these cells are packed of an external subscription now."""
+        if self._apart.cells.get(name):
+            return False
         return all(self._packed.piece(part) is piece for part, piece in pieces)
 
     def cells_in(self, pieces: Iterable[tuple[bytes, bytes | None]]) -> Iterator[Packed]:
@@ -191,7 +228,7 @@ class Packing:
 
     def read(self, name: SubscriptionKey) -> list[Packed]:
         """Return the packed cells of an external subscription, which stay packed."""
-        return [cell for p in self._first_parts(name) for cell in self._packed.read(p)]
+        return list(self.cells_in(self.pieces(name)))
 
     def delete(self, name: SubscriptionKey, gone: Container[bytes]) -> None:
         """Delete packed cells of an external subscription by key; the others stay packed."""
@@ -222,17 +259,53 @@ class Packing:
         yield from self.unpacking(name)
         self.unpack(name)
 
+    def _unpack_into(self, name: SubscriptionKey, route: Route, codes: Collection[str]) -> bool:
+        """Give a route that is made the packed cells of its charges; those of others stay packed.
+
+        Return False if some of them are not its own: all are unpacked then. `codes`: with events.
+        """
+        apart = self._taken_apart(name)
+        if not apart:
+            return True
+        charges = {charge_part_of(span.key.charge_id) for span in route.spans}
+        cells = [cell for charge in charges if charge in apart for cell in apart[charge]]
+        has_events = route.code in codes
+        if (
+            # What no charge of its own has is a fault of ours.
+            (has_events and len(codes) == 1 and not charges.issuperset(apart))
+            # Its charges were about another code, whose cells it has to take over.
+            or (cells and not has_events)
+            or not fill(route.spans, cells)
+        ):
+            self.unpack(name)
+            return False
+        self._apart.take_out(name, charges)
+        return True
+
+    def _taken_apart(self, name: SubscriptionKey) -> OfCharges:
+        """Return the packed cells of an external subscription by charge, taken apart for it."""
+        apart = self._apart.cells.get(name)
+        if not apart and self._packed and (pieces := self._pieces_of(name)):
+            if name not in self._apart.cells:
+                self.as_packed = {name: pieces}
+            apart = self._apart.take(name, pieces)
+        return apart or {}
+
+    def _pieces_of(self, name: SubscriptionKey) -> list[Piece]:
+        return [(part, piece) for part, piece in self.pieces(name) if piece is not None]
+
     def _unpacking(self, name: SubscriptionKey, *, alone: bool = False) -> Steps[None]:
         """Unpack by steps, unless definitions come between, or others unpack it.
 
         `alone`: nobody else has a turn between two steps.
         """
-        if not self._packed:
+        if not (self._packed or self._apart.cells):
             return
-        pieces = [(part, piece) for part, piece in self.pieces(name) if piece is not None]
+        pieces = self._pieces_of(name)
         if not pieces:
             return
-        self.as_packed = {name: pieces}
+        if name not in self._apart.cells:
+            self.as_packed = {name: pieces}
         stamp = None if alone else self.stamp(name)
         routes: list[tuple[MeterKey, Route]] = []
         cells = yield from sorting(self.cells_in(pieces))
@@ -257,10 +330,11 @@ class Packing:
                 if left:
                     cells[span.key] = left
             routes.append((meter_key, route))
-        if stamp is not None and (stamp != self.stamp(name) or not self.has(pieces)):
+        if stamp is not None and (stamp != self.stamp(name) or not self.has(name, pieces)):
             return
         for first_part, _ in pieces:
             self._packed.drop(first_part)
+        self._apart.cells.pop(name, None)
         for meter_key, route in routes:
             self._routes.install(meter_key, route)
         if cells:
@@ -331,6 +405,7 @@ class Packing:
                 return
             if any(map(_dirty, cells)) or [*map(_hash, cells)] != hashes:
                 return
+            self._apart.join(name)
             for first_part, some_rows in put_together.items():
                 self._packed.add_some(first_part, some_rows)
         for span in self._rest(name):
@@ -352,6 +427,7 @@ class Packing:
         if spans:
             self._standing.note_packed(name)
         self._event_ranges.rest_again(name)
+        self._apart.cells.pop(name, None)
         return spans
 
     def _stays(self, name: SubscriptionKey) -> bool:
@@ -386,7 +462,7 @@ class Packing:
         """Drop what was made to look at an external subscription that has no routes at hand."""
         if not self._timelines.has(name):
             return
-        if name not in self._event_ranges.codes or self.is_packed(name):
+        if name not in self._event_ranges.codes or self.is_all_packed(name):
             self._timelines.forget(name)
             self._routes.note_gone(name)
 

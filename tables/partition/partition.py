@@ -460,7 +460,7 @@ class Partition:
             versions = self.definitions.subscription_versions[self.packing.late.pop()]
             subscription = next(versions.all())
             name = (subscription.organization_id, subscription.external_id)
-            yield from self.packing.unpacking(name)
+            yield from self.packing.unpacking_all(name)
             yield from self._expecting_cuts(name)
             yield
             yield from self.packing.packing(name)

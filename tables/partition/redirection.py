@@ -199,7 +199,7 @@ class Redirection:
         history_ms: int | None,
     ) -> Looking[bool]:
         """Return True if definitions change nothing for a packed external subscription."""
-        if name in self._stale.names or not self._packing.is_packed(name):
+        if name in self._stale.names or not self._packing.is_all_packed(name):
             return False
         compiled, until_ms = self._routes.compile, self._standing.shown_until_ms
         # Once for all codes.

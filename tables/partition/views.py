@@ -107,7 +107,7 @@ class Views:
         return _View(stamp, pieces, (yield from sorting(self._packing.cells_in(pieces))))
 
     def _holds(self, name: SubscriptionKey, view: _View) -> bool:
-        return view.stamp == self._packing.stamp(name) and self._packing.has(view.pieces)
+        return view.stamp == self._packing.stamp(name) and self._packing.has(name, view.pieces)
 
     def _keep(self, name: SubscriptionKey, view: _View) -> None:
         # One in the place of another would go first.

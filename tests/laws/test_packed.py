@@ -65,6 +65,34 @@ def test_cooling_between_definitions_and_events(data: st.DataObject) -> None:
 
 @few
 @given(st.data())
+def test_definitions_and_readers_find_some_codes_packed_and_others_at_hand(
+    data: st.DataObject,
+) -> None:
+    codes = data.draw(st.lists(st.sampled_from(ALL), min_size=2, max_size=5, unique=True))
+    definitions = data.draw(changing_definitions(codes))
+    live, warm = Live(definitions), Live(definitions)
+    for one in (live, warm):
+        one.define_until(START_MS)
+    for arrival in data.draw(arrivals(codes, max_events=24)):
+        defined, packed, read = data.draw(st.tuples(*[st.integers(0, 3)] * 3))
+        for one in (live, warm):
+            one.define(int(defined == 0))
+            one.deliver([arrival])
+            one.flush()
+        if read == 0:
+            asked = NAME, max(arrival.append_time_ms, START_MS)
+            found = [drained(current_usage_steps(o.partition, *asked)) for o in (live, warm)]
+            assert found[0] == found[1]
+        if packed < 2:
+            live.partition.packing.pack(NAME)
+    same(warm, live)
+    for one in (warm, live):
+        one.flush()
+    assert warm.changelog.tables["presence"] == live.changelog.tables["presence"]
+
+
+@few
+@given(st.data())
 def test_unpacking_by_steps_between_definitions_and_events(data: st.DataObject) -> None:
     definitions = data.draw(changing_definitions(ALL))
     live, warm = Live(definitions), Live(definitions)

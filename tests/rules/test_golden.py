@@ -10,8 +10,8 @@ The digests may change for three reasons only, and the commit tells which:
 
 - A rule has changed. Then usage, usage records or dead letters differ, as `docs/rules` says now.
 - `FOLD_VERSION` or a layout has changed. Then only what a worker keeps for itself differs.
-- A refold is spared, or one more is made: cells carry its number. Then only these numbers differ,
-  and cells that it wrote again as they were.
+- A refold is spared, or one more is made, or a span is made at another flush: cells carry its
+  number. Then only these numbers differ, and cells that it wrote again as they were.
 
 `python -m tests.rules.golden --write` makes the file anew. Any other difference is a bug; dumps of
 both versions (`--dump DIRECTORY`) show the first record that differs.

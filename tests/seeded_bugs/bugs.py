@@ -5037,10 +5037,65 @@ BUGS = (
         "test_what_comes_for_very_many_cells_has_them_unpacked_by_steps",
     ),
     Bug(
+        "cells-of-another-span-left-out-of-a-touch",
+        "tables/partition/packing.py",
+        "            or not fill(route.spans, cells)\n",
+        "            or (not fill(route.spans, cells) and False)\n",
+        "tests/tables/partition/test_packing.py"
+        "::test_cells_that_are_not_of_the_code_that_is_touched_are_counted_anew[of another span]",
+    ),
+    Bug(
+        "cells-of-another-code-given-to-one-without-events",
+        "tables/partition/packing.py",
+        "            or (cells and not has_events)\n",
+        "",
+        "tests/tables/partition/test_packing.py"
+        "::test_cells_that_are_not_of_the_code_that_is_touched_are_counted_anew"
+        "[of a code without events]",
+    ),
+    Bug(
+        "period-of-who-is-packed-in-part-closes-without-what-is-at-hand",
+        "tables/partition/packing.py",
+        "if not self._packed or name in self._apart.cells:",
+        "if not self._packed:",
+        "tests/tables/partition/test_packing.py::test_a_cut_of_who_is_packed_in_part_shows_all",
+    ),
+    Bug(
+        "who-is-packed-in-part-let-go-with-what-is-at-hand",
+        "tables/partition/packing.py",
+        "            if name not in self._apart.cells:\n                self.as_packed",
+        "            if True:\n                self.as_packed",
+        "tests/tables/partition/test_packing.py"
+        "::test_a_cut_lets_none_go_of_whom_a_part_was_at_hand",
+    ),
+    Bug(
+        "readers-see-nothing-of-cells-that-were-taken-apart",
+        "tables/partition/packing.py",
+        "        if self._apart.cells.get(name):\n            return False\n",
+        "",
+        "tests/tables/partition/test_packing.py"
+        "::test_a_reader_who_looked_before_cells_were_packed_sees_them",
+    ),
+    Bug(
+        "cells-taken-apart-lost-when-others-are-packed",
+        "tables/partition/packing.py",
+        "            self._apart.join(name)\n            for first_part, some_rows",
+        "            for first_part, some_rows",
+        "tests/tables/partition/test_packing.py"
+        "::test_what_is_taken_apart_while_others_are_packed_is_kept",
+    ),
+    Bug(
+        "definitions-leave-who-is-packed-in-part-under-older-ones",
+        "tables/partition/redirection.py",
+        "not self._packing.is_all_packed(name)",
+        "not self._packing.is_packed(name)",
+        "tests/tables/partition/test_packing.py::test_a_definition_finds_who_is_packed_in_part",
+    ),
+    Bug(
         "cells-come-back-as-older-definitions-had-them",
         "tables/partition/packing.py",
-        "if stamp is not None and (stamp != self.stamp(name) or not self.has(pieces)):",
-        "if stamp is not None and not self.has(pieces):",
+        "if stamp is not None and (stamp != self.stamp(name) or not self.has(name, pieces)):",
+        "if stamp is not None and not self.has(name, pieces):",
         "tests/tables/partition/test_packing.py::test_what_comes_between_two_steps_counts_once",
     ),
     Bug(

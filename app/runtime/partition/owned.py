@@ -316,7 +316,7 @@ class OwnedPartition:
         """Unpack by steps whose very many cells the first of their events would unpack in one."""
         packing, at_hand = self.state.packing, self.state.routes.by_key
         for name in dict.fromkeys(key[:2] for key, _ in runs if key not in at_hand):
-            if packing.has_many(name):
+            if packing.has_many_to_touch(name):
                 await self.shared.turns.run(self._fold_work, packing.unpacking(name))
 
     async def _after_others(self, begun_s: float) -> float:

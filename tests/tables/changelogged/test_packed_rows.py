@@ -8,7 +8,9 @@ import pytest
 from app.definitions.model import FOLD_VERSION
 from tables.cells.keys import CellKey
 from tables.changelogged.packed_rows import (
+    Packed,
     PackedCells,
+    charge_part_of,
     first_part_of,
     has_late_cuts,
     integer_end,
@@ -55,6 +57,12 @@ def key(subscription_id: str, group: str, charge_id: str = "charge") -> bytes:
     return encode(CellKey(subscription_id, charge_id, 1, 2, None, (group,)))
 
 
+def read(packed: PackedCells, subscription_id: str) -> list[Packed]:
+    first_part = first_part_of(subscription_id)
+    piece = packed.piece(first_part)
+    return [] if piece is None else list(packed.in_piece(first_part, piece))
+
+
 def test_cells_come_back_by_subscription() -> None:
     packed = PackedCells()
     cells = {name: [(key(name, group), group.encode()) for group in "abc"] for name in ("s", "t")}
@@ -92,7 +100,12 @@ def test_cells_of_any_number_of_charges_keep_their_keys(charges: int) -> None:
     for cell in cells:
         packed.add_cell(*cell)
     packed.pack()
-    assert packed.read(first_part_of("s")) == packed.drain(first_part_of("s")) == cells
+    piece = packed.piece(first_part_of("s"))
+    assert piece is not None
+    by_charge = packed.by_charge(first_part_of("s"), piece)
+    parts = [charge_part_of(f"charge-{number}") for number in range(charges)]
+    assert by_charge == {part: [cell] for part, cell in zip(parts, cells, strict=True)}
+    assert read(packed, "s") == packed.drain(first_part_of("s")) == cells
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 300, 32_767, 32_768])
@@ -102,7 +115,7 @@ def test_cells_are_counted_without_being_read(count: int) -> None:
         packed.add_cell(key("s", str(number)), b"value")
     assert packed.count(first_part_of("s")) == count
     packed.pack()
-    assert packed.count(first_part_of("s")) == count == len(packed.read(first_part_of("s")))
+    assert packed.count(first_part_of("s")) == count == len(read(packed, "s"))
 
 
 def test_a_key_names_its_subscription() -> None:

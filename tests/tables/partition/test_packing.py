@@ -15,14 +15,16 @@ from app.bounds.turns import STEP_ITEMS, batches, drained
 from app.definitions import commands
 from app.wire.arrivals import MeterKey
 from tables.cells.cell import Span
+from tables.cells.keys import CellKey
 from tables.changelogged.packed_rows import PackedCells, SomeRows
-from tables.closing.close import closing, settling
+from tables.closing.close import closing, let_go, next_cut, settling
 from tables.closing.forgetting import Forgetting
 from tables.closing.schedule import Schedule
 from tables.partition.refold import Refold
 from tables.partition.route_table import RouteTable
+from tables.reading.usage import current_usage_steps
 from tables.routing.route import Route
-from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import (
     ORG,
     SETTINGS,
@@ -254,3 +256,195 @@ def test_codes_that_no_metric_ever_had_cost_no_route(
     assert len(list(steps)) >= 3
     assert compiled == ["sum"]
     assert packing.is_packed(NAME) == (looks == "shown")
+
+
+CODES = ["sum", "count", "max", "unique"]
+
+
+def several(codes: Sequence[str] = CODES, defined: Sequence[CommandAt] = ()) -> Live:
+    """One with a packed cell of each code."""
+    live = Live(defined or definitions_of([*CODES, "balance"]))
+    live.define_all()
+    live.deliver([arrived(c, n, START_MS, START_MS, v="1", u="a") for n, c in enumerate(codes)])
+    live.flush()
+    live.partition.packing.pack(NAME)
+    return live
+
+
+def test_a_touch_unpacks_the_cells_of_its_own_code_alone() -> None:
+    live, first = several(), len(CODES)
+    packing = live.partition.packing
+    packed = packing.read(NAME)
+    for count, code in enumerate(CODES, 1):
+        live.deliver([arrived(code, first + count, START_MS + 1, v="1", u="b")])
+        assert len(cells(live)) == count
+        assert packing.is_packed(NAME) == (count < len(CODES))
+        assert not packing.is_all_packed(NAME)
+        # Whoever looks at all sees those that are packed yet, and those that are not.
+        usage = drained(current_usage_steps(live.partition, NAME, START_MS + 1))
+        assert usage is not None
+        assert sum(row.events_count for row in usage.rows) == first + count
+        assert len(packing.read(NAME)) == first - count
+    live.flush()
+    packing.pack(NAME)
+    assert packing.is_all_packed(NAME)
+    assert {key for key, _ in packing.read(NAME)} == {key for key, _ in packed}
+    assert dict(packing.read(NAME)) == live.changelog.cells
+
+
+def test_who_is_packed_in_part_is_packed_as_before() -> None:
+    live = several()
+    packing = live.partition.packing
+    whole, before = packing.pieces(NAME), live.changelog.cells.copy()
+    for _ in range(2):
+        packing.route_of((*NAME, "max"))
+        # Nothing but what was unpacked is packed again.
+        known = dict(packing.as_packed)
+        packing.pack(NAME, packing.as_packed.pop(NAME))
+        assert packing.pieces(NAME) == whole == [*known[NAME], *whole[1:]]
+        packing.route_of((*NAME, "max"))
+        packing.pack(NAME)
+        assert sorted(packing.read(NAME)) == sorted(before.items())
+        whole = packing.pieces(NAME)
+    assert not live.partition.routes.by_key
+
+
+def test_a_reader_who_looked_before_cells_were_packed_sees_them() -> None:
+    live = several()
+    packing, views = live.partition.packing, live.partition.views
+    packing.unpack(NAME)
+    # Of a code without events a route is made to look at it.
+    assert [len(span.layers) for span in views.route_of((*NAME, "balance")).spans] == [0]
+    packing.pack(NAME)
+    packing.route_of((*NAME, "max"))
+    (span,) = views.route_of((*NAME, "sum")).spans
+    assert [len(layer.cells) for layer in span.layers.values()] == [1]
+
+
+def test_a_cut_of_who_is_packed_in_part_shows_all() -> None:
+    live = several()
+    partition, cut_ms = live.partition, START_MS + WEEK_MS + HOUR_MS
+    partition.packing.route_of((*NAME, "max"))
+    # A reader has had the others put together again.
+    assert len(partition.packing.read(NAME)) == len(CODES) - 1
+    live.define_until(cut_ms)
+    records = [one for one in closing(partition, NAME, next_cut(partition, NAME)) if one]
+    assert len(records) == len(CODES) + 1
+
+
+def test_a_cut_lets_none_go_of_whom_a_part_was_at_hand() -> None:
+    live = several()
+    partition, packing, late_ms = live.partition, live.partition.packing, START_MS + WEEK_MS
+    live.close_until(late_ms + HOUR_MS)
+    live.flush()
+    packing.pack(NAME)
+    route = packing.route_of((*NAME, "max"))
+    live.deliver([arrived("sum", len(CODES), START_MS + 1, late_ms + HOUR_MS + 1, v="1")])
+    live.flush()
+    # A reader has had the others put together again.
+    assert len(packing.read(NAME)) == len(CODES) - 2
+    packing.as_packed.clear()
+    cut_ms = next_cut(partition, NAME)
+    live.define_until(cut_ms)
+    packing.route_of((*NAME, "count"))
+    assert len([one for one in closing(partition, NAME, cut_ms) if one]) == 2
+    assert let_go(partition, NAME, cut_ms, was_at_hand=True) is None
+    packing.spare(NAME)
+    assert partition.timelines.has(NAME)
+    assert partition.routes.by_key[*NAME, "max"] is route
+    assert len(live.cells()) == len(CODES)
+
+
+def test_a_definition_finds_who_is_packed_in_part() -> None:
+    defined = definitions_of(CODES)
+    live, warm = several(CODES, defined), several(CODES, defined)
+    warm.partition.packing.unpack(NAME)
+    live.partition.packing.route_of((*NAME, "max"))
+    for one in (live, warm):
+        one.append(START_MS + DAY_MS, commands.terminate_subscription(ORG, SUBSCRIPTION))
+        one.define_all()
+        later = START_MS + 2 * DAY_MS
+        one.deliver([arrived("max", len(CODES), later, v="5"), arrived("sum", 9, later, v="5")])
+    assert live.cells() == warm.cells()
+
+
+def test_a_revision_unpacks_what_it_shows_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    live = several()
+    packing, cut_ms = live.partition.packing, START_MS + WEEK_MS + HOUR_MS
+    live.close_until(cut_ms)
+    live.deliver([arrived("sum", len(CODES), START_MS + 1, cut_ms + 1, v="1")])
+    live.flush()
+    packing.pack(NAME)
+    pieces, unpacked = packing.pieces(NAME), Unpacked(monkeypatch)
+    packing.as_packed.clear()
+    late_ms = next_cut(live.partition, NAME)
+    live.define_until(late_ms)
+    records = [one for one in closing(live.partition, NAME, late_ms) if one]
+    assert (len(records), unpacked.cells) == (2, 1)
+    let_go(live.partition, NAME, late_ms, was_at_hand=False)
+    assert packing.has(NAME, pieces)
+    assert not live.partition.routes.by_key
+
+
+def test_what_is_taken_apart_while_others_are_packed_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    live = several(CODES[:3])
+    packing = live.partition.packing
+    packing.route_of((*NAME, "sum"))
+    monkeypatch.setattr("tables.partition.packing.STEP_ITEMS", 1)
+    steps = packing.packing(NAME)
+    next(steps)
+    # One without events.
+    packing.route_of((*NAME, "unique"))
+    drained(steps)
+    assert packing.is_all_packed(NAME)
+    assert dict(packing.read(NAME)) == live.changelog.cells
+
+
+def _is_of(live: Live, code: str, key: bytes) -> bool:
+    spans = live.partition.routes.compile((*NAME, code)).spans
+    return msgspec.msgpack.decode(key, type=CellKey).charge_id in {s.key.charge_id for s in spans}
+
+
+@pytest.mark.parametrize("stray", ["of another span", "of a code without events", "of no charge"])
+def test_cells_that_are_not_of_the_code_that_is_touched_are_counted_anew(stray: str) -> None:
+    codes = ["sum"] if stray == "of no charge" else ["sum", "count"]
+    live = several(codes)
+    packing = live.partition.packing
+    touched = "balance" if stray == "of a code without events" else "sum"
+    (span,) = live.partition.routes.compile((*NAME, touched)).spans
+    key, value = next(cell for cell in packing.read(NAME) if _is_of(live, "sum", cell[0]))
+    name = msgspec.msgpack.decode(key, type=CellKey)._replace(charge_id=span.key.charge_id)
+    if stray == "of another span":
+        name = name._replace(span_start_ms=name.span_start_ms + 1)
+    elif stray == "of no charge":
+        name = name._replace(charge_id="none")
+    packing._packed.add_cell(msgspec.msgpack.encode(name), value)
+    packing._packed.pack()
+    packing.route_of((*NAME, touched))
+    assert not packing.is_packed(NAME)
+    assert live.partition.stale.orphaned_keys == {(*NAME, code) for code in codes}
+
+
+@pytest.mark.parametrize(
+    ("groups", "codes", "is_many"), [(20, 4, False), (STEP_ITEMS + 1, 2, True), (300, 4, True)]
+)
+def test_a_touch_is_of_many_cells_if_a_charge_has_many(
+    groups: int, codes: int, is_many: bool
+) -> None:
+    definitions = definitions_of(CODES, replace(SETTINGS, max_groups=1_000))
+    grouped_by_g(definitions)
+    live = Live(definitions)
+    live.define_all()
+    numbers = ((code, group) for group in range(groups) for code in CODES[:codes])
+    live.deliver(
+        [arrived(c, n, START_MS, v="1", u="a", g=str(g)) for n, (c, g) in enumerate(numbers)]
+    )
+    live.flush()
+    packing = live.partition.packing
+    packing.pack(NAME)
+    assert packing.has_many(NAME)
+    assert packing.has_many_to_touch(NAME) == is_many
+    packing.route_of((*NAME, "sum"))
+    assert len(cells(live)) == groups
