@@ -179,8 +179,7 @@ def touch_beside_packed(charges: int) -> Spent:
     world.flush()
     for number in range(TIMES):
         world.state.packing.pack(name_of(number))
-    events = [world.event(number) for number in range(TIMES)]
-    return world.spent([partial(world.fold, [each]) for each in events])
+    return world.spent_folding(world.each())
 
 
 def alert_of_one_cut(times: int) -> Spent:
