@@ -96,9 +96,13 @@ class Versions(Generic[T]):
                 return self._object
             return None
         if at_ms is None:
-            return _whole(several.objects[-1])
-        i = bisect_right(several.append_times_ms, at_ms)
-        return _whole(several.objects[i - 1]) if i else None
+            found = several.objects[-1]
+        elif i := bisect_right(several.append_times_ms, at_ms):
+            found = several.objects[i - 1]
+        else:
+            return None
+        # As `_whole` does, without a call: this is asked for at each first touch, many times.
+        return found.whole() if isinstance(found, Differing) else found
 
     def only(self) -> T | None:
         """Return the one version of an object that never changed; None: it did, or is deleted."""
