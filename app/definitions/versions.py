@@ -156,7 +156,11 @@ class Versions(Generic[T]):
         if self._several is None:
             return iter(() if self._object is None else (self._object,))
         kept = self._several.objects
-        return (obj for each in kept if (obj := _whole(each)) is not None)
+        return (
+            each.whole() if isinstance(each, Differing) else each
+            for each in kept
+            if each is not None
+        )
 
     def kept_whole(self) -> Iterator[T]:
         """Return versions, oldest first, but none that is kept by what differs from the one before.
