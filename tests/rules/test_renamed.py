@@ -20,6 +20,7 @@ from tests.world.partition import Live
 from tests.world.verified import differences
 
 AT_MS = START_MS + DAY_MS
+IMPLICIT = SettingsRecord(close_grid_s=60, revise_every_s=3600, implicit_plan=True)
 
 
 class Unlooked(Live):
@@ -57,10 +58,21 @@ def used(live: Live, code: str, number: int) -> None:
     live.deliver([arrived(code, number, at_ms, v="2", u=f"{number}", operation_type="add")])
 
 
-def counted(live: Live) -> int:
-    usage = current_usage(live.partition, (ORG, SUBSCRIPTION), AT_MS)
-    assert usage is not None
-    return sum(row.events_count for row in usage.rows)
+def rename(live: Live, code: str) -> None:
+    """Change a metric's code, and use it once under the new one."""
+    body = metric_body(code) | {"code": "renamed"}
+    live.append(START_MS + 3 * HOUR_MS, commands.update_billable_metric(ORG, code, body))
+    used(live, "renamed", 4)
+
+
+def count_alone(live: Live, events: int) -> None:
+    """So many events count, also after a restart, and all is as folded anew."""
+    for _ in range(2):
+        usage = current_usage(live.partition, (ORG, SUBSCRIPTION), AT_MS)
+        assert usage is not None
+        assert sum(row.events_count for row in usage.rows) == events
+        assert differences(live) == []
+        live.restart()
 
 
 @pytest.mark.parametrize("restarts", [False, True], ids=["goes on", "restarts"])
@@ -70,25 +82,18 @@ def counted(live: Live) -> int:
 def test_events_of_the_new_code_that_come_before_it_is_looked_at_count_alone(
     code: str, restarts: bool
 ) -> None:
-    settings = SettingsRecord(close_grid_s=60, revise_every_s=3600, implicit_plan=True)
-    live = Unlooked(definitions_of([code], settings)[:2])
+    live = Unlooked(definitions_of([code], IMPLICIT)[:2])
     live.define_all()
     used(live, code, 1)
     used(live, code, 2)
     live.looks = False
-    body = metric_body(code) | {"code": "renamed"}
-    live.append(START_MS + 3 * HOUR_MS, commands.update_billable_metric(ORG, code, body))
-    used(live, "renamed", 4)
+    rename(live, code)
     live.looks = True
     if restarts:
         live.restart()
     else:
         live.renew()
-    assert counted(live) == 1
-    assert differences(live) == []
-    live.restart()
-    assert counted(live) == 1
-    assert differences(live) == []
+    count_alone(live, 1)
 
 
 @pytest.mark.parametrize("used_before", [False, True], ids=["new", "used before"])
@@ -96,20 +101,13 @@ def test_events_of_the_new_code_that_come_before_it_is_looked_at_count_alone(
 def test_events_of_the_new_code_that_come_before_the_refold_of_the_old_one_count_alone(
     code: str, used_before: bool
 ) -> None:
-    settings = SettingsRecord(close_grid_s=60, revise_every_s=3600, implicit_plan=True)
-    live = Held(definitions_of([code], settings)[:2])
+    live = Held(definitions_of([code], IMPLICIT)[:2])
     live.define_all()
     if used_before:
         used(live, "renamed", 0)
     used(live, code, 1)
     used(live, code, 2)
     live.held = set()
-    body = metric_body(code) | {"code": "renamed"}
-    live.append(START_MS + 3 * HOUR_MS, commands.update_billable_metric(ORG, code, body))
-    used(live, "renamed", 4)
+    rename(live, code)
     live.let_go()
-    assert counted(live) == 1 + used_before
-    assert differences(live) == []
-    live.restart()
-    assert counted(live) == 1 + used_before
-    assert differences(live) == []
+    count_alone(live, 1 + used_before)
