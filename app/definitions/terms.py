@@ -57,7 +57,8 @@ class Shared(NamedTuple):
 
     def next_due(self, done_ms: int) -> int | None:
         """Return when a period of the other is due first after a cut; None: ask its own."""
-        due = self.timeline.next_due(done_ms)
+        # Of one with periods that were over when it was made none tells.
+        due = self.timeline.next_due(max(done_ms, self.began_ms))
         if not due.periods:
             return None
         first, _ = due.periods[0]
