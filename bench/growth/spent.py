@@ -38,6 +38,8 @@ def steps_of(operation: Operation) -> int:
         return each
 
     before = sys.gettrace()
+    # Python 3.12 counts them from the next trace on, unless some frame has asked before this one.
+    sys._getframe().f_trace_opcodes = True
     sys.settrace(called)
     try:
         operation()
