@@ -442,8 +442,8 @@ def test_whose_period_ends_without_events_stays_at_hand_if_it_was(is_looked_at: 
     told = closing_at_once({CROWD: {"s": 0}})
     state, name = told.meter("2024-01-31T12:00").partition, (CROWD, "s")
     owned = taking(state, [], Settings(), [name])
-    if not is_looked_at:
-        state.packing.spare(name)
+    if is_looked_at:
+        state.timelines.of(name)
     assert state.timelines.has(name) == is_looked_at
     cut_ms = ms("2024-02-01")
     assert drained(_Cut(owned, cut_ms).until_full())
