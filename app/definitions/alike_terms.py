@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias, overload
 
 from app.billing_periods.grid import PeriodGrid
@@ -31,6 +31,11 @@ Changes: TypeAlias = Sequence[tuple[int, tuple[Any, ...]]]
 """Append time, and all of the terms from their grid on."""
 
 
+def moves(grids: Iterable[PeriodGrid]) -> bool:
+    """Return whether the timezone changes from one grid to another."""
+    return len({grid.timezone for grid in grids}) > 1
+
+
 class Told:
     """Each change of some terms, but for the subscription: for all who have it alike."""
 
@@ -38,7 +43,7 @@ class Told:
 
     def __init__(self, changes: Changes):
         self.changes = changes
-        self.moves = len({grid.timezone for _, (grid, *_) in changes}) > 1
+        self.moves = moves(grid for _, (grid, *_) in changes)
         """Whether the timezone changes."""
 
 

@@ -16,8 +16,9 @@ _T = TypeVar("_T")
 class ByIdentity(Generic[_T]):
     """One kind of what is made of definitions."""
 
-    def __init__(self, make: Callable[..., _T]):
+    def __init__(self, make: Callable[..., _T], most: int = MOST):
         self._make = make
+        self._most = most
         self._made: dict[tuple[int, ...], tuple[_T, tuple[Any, ...]]] = {}
 
     def of(self, *definitions: Any) -> _T:
@@ -26,5 +27,5 @@ class ByIdentity(Generic[_T]):
         kept = self._made.get(name)
         if kept is None:
             # It holds what it is named by: an id is another object's only once this one is gone.
-            kept = keep(self._made, name, (self._make(*definitions), definitions), MOST)
+            kept = keep(self._made, name, (self._make(*definitions), definitions), self._most)
         return kept[0]

@@ -13,7 +13,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
-from app.bounds.at_hand import keep
+from app.definitions.by_identity import ByIdentity
 from app.definitions.kept_parts import are_spelled_alike
 from app.definitions.model import Charge, ChargeFilter, Plan
 from app.uuids import uuid5_text
@@ -62,15 +62,13 @@ class CopiedCharges(Sequence[Charge]):
                 yield original
 
     def _made(self) -> tuple[Charge, ...]:
-        known = _AT_HAND.get(id(self))
-        if known is None:
-            made = tuple(
-                self._own.get(at) or copied_charge(self._plan_id, each, self._created_at_ms)
-                for at, each in enumerate(self._originals)
-            )
-            # It is held as well, so that no other one has its number.
-            known = keep(_AT_HAND, id(self), (self, made), _MOST_AT_HAND)
-        return known[1]
+        return _AT_HAND.of(self)
+
+    def _make(self) -> tuple[Charge, ...]:
+        return tuple(
+            self._own.get(at) or copied_charge(self._plan_id, each, self._created_at_ms)
+            for at, each in enumerate(self._originals)
+        )
 
     @overload
     def __getitem__(self, at: int) -> Charge: ...
@@ -97,8 +95,7 @@ class CopiedCharges(Sequence[Charge]):
     __hash__ = None  # type: ignore[assignment]
 
 
-_AT_HAND: Final[dict[int, tuple[CopiedCharges, tuple[Charge, ...]]]] = {}
-"""By the number of the object."""
+_AT_HAND: Final = ByIdentity(CopiedCharges._make, _MOST_AT_HAND)
 _NONE_OF_ITS_OWN: Final[Mapping[int, Charge]] = {}
 
 

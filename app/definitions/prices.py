@@ -6,12 +6,11 @@ seldom.
 
 from __future__ import annotations
 
-from operator import is_
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
-from app.bounds.at_hand import keep
+from app.definitions.by_identity import ByIdentity
 from app.definitions.command import verbatim
 from app.definitions.copies import CopiedCharges
 from app.definitions.kept_parts import spelled
@@ -38,17 +37,14 @@ class OtherPrices(Differing[Plan], frozen=True, gc=False, eq=False):
 
     def whole(self) -> Plan:
         """Return the plan; parts that did not change are those of the version before."""
-        known = _AT_HAND.get(id(self))
-        if known is None:
-            before = self.before
-            plan = before.whole() if isinstance(before, OtherPrices) else before
-            if isinstance(self.prices, CopiedCharges):
-                plan = msgspec.structs.replace(plan, charges=self.prices)
-            else:
-                plan = _with_prices(plan, _decoded(self.prices))
-            # It is held as well, so that no other one has its number.
-            known = keep(_AT_HAND, id(self), (self, plan), _MOST_AT_HAND)
-        return known[1]
+        return _AT_HAND.of(self)
+
+    def _make(self) -> Plan:
+        before = self.before
+        plan = before.whole() if isinstance(before, OtherPrices) else before
+        if isinstance(self.prices, CopiedCharges):
+            return msgspec.structs.replace(plan, charges=self.prices)
+        return _with_prices(plan, _decoded(self.prices))
 
     def in_a_row(self) -> int:
         """Return how many versions are made one of the other up to this one."""
@@ -58,8 +54,7 @@ class OtherPrices(Differing[Plan], frozen=True, gc=False, eq=False):
         return count
 
 
-_AT_HAND: Final[dict[int, tuple[OtherPrices, Plan]]] = {}
-"""By the number of the object."""
+_AT_HAND: Final = ByIdentity(OtherPrices._make, _MOST_AT_HAND)
 
 
 class PlanVersions(Versions[Plan]):
@@ -110,9 +105,9 @@ def _other_prices(new: Priced, old: Priced) -> dict[str, Any] | None:
             found[field] = now
         elif field in _PRICED and type(now) is type(before) is tuple and len(now) == len(before):
             parts = {
-                str(at): _other_prices(*pair)
-                for at, pair in enumerate(zip(now, before, strict=True))
-                if not is_(*pair)
+                str(at): _other_prices(part, old_part)
+                for at, (part, old_part) in enumerate(zip(now, before, strict=True))
+                if part is not old_part
             }
             if None in parts.values():
                 return None

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from app.billing_periods.grid import BillingTime, Interval, PeriodGrid
 from app.billing_periods.timezones import local_date, local_midnight_ms
 from app.bounds.at_hand import keep
-from app.definitions.alike_terms import FEW, AlikeTerms, Changes, Terms, Told
+from app.definitions.alike_terms import FEW, AlikeTerms, Changes, Terms, Told, moves
 from app.definitions.indexes.forms import PlainLife
 from app.definitions.indexes.index import CodeKey
 from app.definitions.indexes.organizations import NOTHING_OF_ITS_OWN, OwnTerms
@@ -272,7 +272,7 @@ class CommonTerms:
             terms = self.of(versions)
             if terms is None:
                 return None
-            is_moved = len({each.grid.timezone for each in terms}) > 1
+            is_moved = moves(each.grid for each in terms)
             found = ever_under(terms), TIMEZONE_SHIFT_MS if is_moved else 0
             keep(self._shared, alike, found, _MOST_SHARED)
         timeline, shift_ms = found

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.bounds.turns import drained
-from app.definitions import commands, copies
+from app.definitions import commands, copies, prices
 from app.definitions.command import Command
 from app.definitions.copies import CopiedCharges
 from app.definitions.indexes import coded
@@ -35,6 +35,23 @@ def log_of(charges: int = 3) -> Log:
     filters = [{"values": {"region": [each]}} for each in ("eu", "us")]
     charge = bodies.charge("m", filters=filters)
     log.plan("dear", charges=[{**charge, "code": f"c{n}"} for n in range(charges)])
+    return log
+
+
+def let_go() -> None:
+    """Nothing that can be made again is at hand."""
+    for kept in (copies._AT_HAND, prices._AT_HAND):
+        kept._made.clear()
+
+
+def log_after(changes: list[tuple[int, int]]) -> Log:
+    """The log after some changes, each of a kind, by its number; now and then all is let go of."""
+    log = log_of()
+    for kind, number in [(0, 1), (1, 2), *changes]:
+        log.now_ms += 1_000
+        log.append(change(log, kind, number))
+        if number % 2:
+            let_go()
     return log
 
 
@@ -65,7 +82,7 @@ def test_no_copy_is_made_of_what_nobody_looks_at(made: list[str]) -> None:
     first = parent.charges[0]
     priced = {"id": first.id, "properties": {"amount": "7"}}
     plans = [subscribe(log, f"s{n}", amount_cents=n, charges=[priced]) for n in range(9)]
-    copies._AT_HAND.clear()
+    let_go()
     made.clear()
     for plan in plans:
         charges = plan.charges
@@ -104,7 +121,7 @@ def test_a_copy_that_is_made_again_is_compiled_once() -> None:
     metric = log.definitions.metric(ORG, "m")
     assert metric is not None
     compiled = [folds.fold_of(each, metric, "UTC", NO_LIMITS) for each in plan.charges]
-    copies._AT_HAND.clear()
+    let_go()
     again = [folds.fold_of(each, metric, "UTC", NO_LIMITS) for each in plan.charges]
     assert [one is other for one, other in zip(compiled, again, strict=True)] == [True] * 3
 
@@ -169,12 +186,7 @@ def whole(plans: list[tuple[int, int, Any]]) -> bytes:
 
 @given(st.lists(st.tuples(st.integers(0, KINDS - 1), st.integers(0, 20)), max_size=25))
 def test_plans_are_as_if_all_of_their_charges_were_kept(changes: list[tuple[int, int]]) -> None:
-    log = log_of()
-    for kind, number in [(0, 1), (1, 2), *changes]:
-        log.now_ms += 1_000
-        log.append(change(log, kind, number))
-        if number % 2:
-            copies._AT_HAND.clear()
+    log = log_after(changes)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(coded, "with_copies", lambda plan, _: plan)
         kept = replayed(log)

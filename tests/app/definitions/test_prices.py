@@ -10,14 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.definitions import commands, copies, prices
+from app.definitions import commands, prices
 from app.definitions.command import Command
 from app.definitions.log import apply
 from app.definitions.prices import OtherPrices, PlanVersions
 from app.definitions.terms import _plan_shape
 from tables.routing.plan import changes_ms
 from tests.app.definitions.test_at_once import replayed
-from tests.app.definitions.test_copies import KINDS, change, log_of, spelled, subscribe, whole
+from tests.app.definitions.test_copies import (
+    KINDS,
+    let_go,
+    log_after,
+    log_of,
+    spelled,
+    subscribe,
+    whole,
+)
 from tests.world.definitions_log import ORG, Log
 
 
@@ -44,8 +52,7 @@ def grown(log: Log, times: int) -> float:
         if number == 100:
             tracemalloc.start()
         apply(known, repriced(number).encode(), log.now_ms + number, known.offset)
-    prices._AT_HAND.clear()
-    copies._AT_HAND.clear()
+    let_go()
     gc.collect()
     found, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -99,13 +106,7 @@ def test_a_plan_that_another_follows_says_what_it_is_at_first() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, KINDS - 1), st.integers(0, 20)), max_size=40))
 def test_versions_are_as_if_all_of_them_were_kept(changes: list[tuple[int, int]]) -> None:
-    log = log_of()
-    for kind, number in [(0, 1), (1, 2), *changes]:
-        log.now_ms += 1_000
-        log.append(change(log, kind, number))
-        if number % 2:
-            prices._AT_HAND.clear()
-            copies._AT_HAND.clear()
+    log = log_after(changes)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(prices, "_as_prices", lambda plan, _: plan)
         theirs = replayed(log)
