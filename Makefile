@@ -15,7 +15,7 @@ PYTEST_ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check vectors lint format bench attacks neighbours fuzz laws-long simulate \
+.PHONY: help setup run test check vectors lint format bench attacks neighbours fuzz sanitize laws-long simulate \
   seeded-bugs chaos upgrade audit tools clean
 
 help: ## This list
@@ -105,6 +105,10 @@ fuzz: $(STAMP) ## Any bytes to what reads them, guided by coverage: SECONDS= a t
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet \
 	  --disable-pip-version-check --constraint constraints.txt --only-binary :all: 'atheris==3.0.0' || true
 	@$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600) $(TARGETS)
+
+sanitize: $(STAMP) ## The compiled kernel watched by gcc's sanitizers: any bytes, laws, vectors; then what it loses
+	@$(BIN)/python -m tests.app.kernel.sanitized tests/app/kernel tests/fuzz tests/laws tests/conformance
+	@$(BIN)/python -m tests.app.kernel.sanitized --leaks --hypothesis-profile check tests/app/kernel
 
 laws-long: $(STAMP) ## Long run of the laws: TIMES= (10) as many examples as each says, others each time
 	@LAWS_TIMES=$(or $(TIMES),10) $(BIN)/pytest -q -rfE --numprocesses 2 --dist worksteal --timeout 0 \

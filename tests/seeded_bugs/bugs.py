@@ -386,6 +386,13 @@ BUGS = (
         "tests/app/kernel/test_kernel.py::test_bounds_are_kept_to_the_millisecond",
     ),
     Bug(
+        "kernel-reads-beyond-its-batch",
+        "app/kernel/records.h",
+        "length < 1 || length > end - p || *p != 0",
+        "length < 1 || length > end - p + 64 || *p != 0",
+        "tests/app/kernel/test_sanitized.py::test_no_access_is_out_of_bounds",
+    ),
+    Bug(
         "kernel-takes-the-first-of-two-members",
         "app/kernel/plain_json.h",
         "if (wanted[i].found != NULL ||\n",

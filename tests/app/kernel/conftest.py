@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.app.kernel.runs import ROOT, loaded
+from app import kernel as in_use
+from tests.app.kernel.runs import compiled_into, loaded
 
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Compile the kernel, or take the tree's where that is made of the same sources."""
-    found = importlib.util.spec_from_file_location("backend", ROOT / "deploy/build_backend.py")
-    assert found is not None
-    assert found.loader is not None
-    backend = importlib.util.module_from_spec(found)
-    found.loader.exec_module(backend)
+    """Compile the kernel, or take the one in use where that is made of the same sources."""
     directory = tmp_path_factory.mktemp("kernel")
-    if (there := backend.KERNEL / backend.COMPILED).exists():
-        shutil.copy(there, directory)
-    path: Path | None = backend.compile_kernel(directory)
+    loaded_from = getattr(in_use.chosen, "__file__", None)
+    if in_use.described == "compiled" and loaded_from is not None:
+        shutil.copy(loaded_from, directory)
+    path = compiled_into(directory)
     if path is None:
         pytest.skip("no compiler, or METER_KERNEL=python")
     return path

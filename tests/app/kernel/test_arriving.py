@@ -217,6 +217,13 @@ def test_each_odd_member_arrives_alike(kernel: Any, shape: int, name: str) -> No
             assert arrived(kernel, value) == arrived(twin, value), value
 
 
+def test_an_event_that_ends_too_early_arrives_alike(kernel: Any) -> None:
+    """Wherever it ends."""
+    for whole in (plain_body(0), cloud_body(0)):
+        for end in range(len(whole)):
+            assert arrived(kernel, whole[:end]) == arrived(twin, whole[:end]), whole[:end]
+
+
 @examples(500)
 @given(
     at=st.datetimes(),

@@ -86,6 +86,16 @@ def test_a_record_of_another_length_is_left_to_aiokafka(kernel: Any, more: int) 
     assert split(kernel, data, 2) is None
 
 
+def test_a_batch_that_ends_too_early_is_left_to_aiokafka(kernel: Any) -> None:
+    """Wherever it ends; its last record says that it has more."""
+    headers = [(b"one", b"1"), (b"two", None), (b"three", b"333")]
+    payload = b"".join(record_bytes(n, plain_body(n), headers) for n in range(2))
+    data = packed_batch(payload, 2, "none")
+    assert len(split(kernel, data, 2)) == 2
+    for end in range(RECORDS_AT, len(data)):
+        assert split(kernel, data[:end], 2) is None
+
+
 def _is_utf8(text: bytes) -> bool:
     try:
         text.decode()
