@@ -59,7 +59,8 @@ def main() -> int:
         asan = f"detect_leaks={int(options.leaks)}:allocator_may_return_null=1:log_path={told}"
         if options.leaks:
             # The interpreter has no frame pointers by which the stack of an object could be walked.
-            asan += ":fast_unwind_on_malloc=0:malloc_context_size=16:exitcode=0"
+            # Whoever would look up lines for it is watched as well, and loses something itself.
+            asan += ":fast_unwind_on_malloc=0:malloc_context_size=16:exitcode=0:symbolize=0"
         environment = {
             **os.environ,
             KERNEL: str(kernel),
@@ -72,13 +73,23 @@ def main() -> int:
         command = [sys.executable, "-m", "pytest", "-q", "-x", *plugins, *tests]
         code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
         found = "".join(each.read_text() for each in Path(directory).glob("told.*"))
-    if options.leaks:
-        # What Python itself does not give back at its end is no concern of ours.
-        lost = [each for each in _LOST.findall(found) if "_kernel" in each]
-        sys.stderr.write("".join(lost))
-        return code or bool(lost)
+        if options.leaks:
+            # What Python itself does not give back at its end is no concern of ours.
+            lost = [each for each in _LOST.findall(found) if kernel.name in each]
+            found = "".join(_placed(each, kernel) for each in lost)
+            code = code or bool(lost)
     sys.stderr.write(found)
     return code
+
+
+def _placed(told: str, kernel: Path) -> str:
+    """Return what is told of a stack, with lines of the source for places in the kernel."""
+    at = re.compile(rf"\(\S*{re.escape(kernel.name)}\+(0x[0-9a-f]+)\)")
+    words = ["addr2line", "-s", "-e", str(kernel), *at.findall(told)]
+    lines = iter(
+        subprocess.run(words, capture_output=True, text=True, check=True).stdout.split("\n")
+    )
+    return at.sub(lambda _: next(lines), told)
 
 
 def _library(name: str) -> str | None:
