@@ -17,7 +17,7 @@ from app.definitions.decision import Decision, Deletion, payload_body, payload_t
 from app.definitions.fields import INVALID, MANDATORY, TAKEN, Fields, decimal, is_blank, scalar_text
 from app.definitions.indexes.alerts import AlertIndex, kind_of
 from app.definitions.model import Alert, AlertThreshold, AlertType, Subscription
-from app.definitions.outcome import Impact, Rejected, invalid, not_found
+from app.definitions.outcome import Impact, Rejected, Rejection, invalid, not_found
 from app.definitions.state import Definitions
 from app.definitions.subscriptions import find_subscription
 from app.numbers import InvalidValue, bounded
@@ -34,27 +34,19 @@ NOT_AVAILABLE: Final = (
 Body = Mapping[str, Any]
 
 
-def create(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+def create(definitions: Definitions, command: Command, now_ms: int) -> Decision:
     """Make one alert."""
     subscription = _subscription(definitions, command, now_ms)
-    if subscription is None:
-        return not_found("subscription")
     made = _made(definitions, subscription, payload_body(command, "alert"), now_ms, {})
-    if isinstance(made, Rejected):
-        return made
     return Decision(made, _impact(definitions, (made,)), (made,))
 
 
-def create_many(
-    definitions: Definitions, command: Command, now_ms: int
-) -> Steps[Decision | Rejected]:
+def create_many(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision]:
     """Make many alerts, or none of them."""
     subscription = _subscription(definitions, command, now_ms)
-    if subscription is None:
-        return not_found("subscription")
     bodies = command.payload.get("alerts")
     if not isinstance(bodies, list) or not bodies:
-        return invalid({"alerts": [MANDATORY]})
+        raise Rejection(invalid({"alerts": [MANDATORY]}))
     made: list[Alert] = []
     refused: dict[str, Any] = {}
     coming: dict[str | tuple[str, str], str] = {}
@@ -62,67 +54,51 @@ def create_many(
         if index and index % STEP_ITEMS == 0:
             yield
         body = given if isinstance(given, Mapping) else {}
-        alert = _made(definitions, subscription, body, now_ms, coming)
-        if isinstance(alert, Alert):
+        try:
+            alert = _made(definitions, subscription, body, now_ms, coming)
+        except Rejection as rejection:
+            told = {key: value for key, value in body.items() if key != "new_id"}
+            why = rejection.outcome
+            errors = why.code if why.details is None else why.details
+            refused[str(index)] = {"params": told, "errors": errors}
+        else:
             made.append(alert)
             coming[alert.code] = coming[kind_of(alert)] = alert.id
-        else:
-            told = {key: value for key, value in body.items() if key != "new_id"}
-            errors = alert.code if alert.details is None else alert.details
-            refused[str(index)] = {"params": told, "errors": errors}
     if refused:
-        return Rejected(422, "validation_errors", refused)
+        raise Rejection(Rejected(422, "validation_errors", refused))
     return Decision(tuple(made), _impact(definitions, made), tuple(made))
 
 
-def update(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+def update(definitions: Definitions, command: Command, now_ms: int) -> Decision:
     """Change code, name, metric or thresholds; absent keys stay."""
-    found = _found(definitions, command, now_ms)
-    if isinstance(found, Rejected):
-        return found
+    found = changed = _found(definitions, command, now_ms)
     body = payload_body(command, "alert")
-    thresholds = found.thresholds
     if not is_blank(body.get("thresholds")):
-        read = _thresholds(body)
-        if isinstance(read, Rejected):
-            return read
-        thresholds = read
-    changed = msgspec.structs.replace(found, thresholds=thresholds)
+        changed = msgspec.structs.replace(changed, thresholds=_thresholds(body))
     if not is_blank(body.get("billable_metric_code")):
         metric_id = _metric_id(definitions, command.organization_id, body)
-        if metric_id is None:
-            return not_found("billable_metric")
         changed = msgspec.structs.replace(changed, metric_id=metric_id)
     fields = Fields(body)
     if "code" in body:
         changed = msgspec.structs.replace(changed, code=fields.mandatory_text("code"))
     if "name" in body:
         changed = msgspec.structs.replace(changed, name=fields.text("name"))
-    if fields.errors:
-        return invalid(fields.errors)
-    refused = _clash(definitions.alerts, changed, {})
-    if refused is not None:
-        return refused
+    fields.require_valid()
+    _require_no_clash(definitions.alerts, changed, {})
     if changed == found:
         return Decision(found, None, ())
     return Decision(changed, _impact(definitions, (found, changed)), (changed,))
 
 
-def delete(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+def delete(definitions: Definitions, command: Command, now_ms: int) -> Decision:
     """End one alert."""
     found = _found(definitions, command, now_ms)
-    if isinstance(found, Rejected):
-        return found
     return Decision(found, _impact(definitions, (found,)), (Deletion(found),))
 
 
-def delete_all(
-    definitions: Definitions, command: Command, now_ms: int
-) -> Steps[Decision | Rejected]:
+def delete_all(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision]:
     """End all alerts of a subscription."""
     subscription = _subscription(definitions, command, now_ms)
-    if subscription is None:
-        return not_found("subscription")
     gone: list[Alert] = []
     for alert in definitions.alerts.of(_name_of(subscription)):
         gone.append(alert)
@@ -132,19 +108,19 @@ def delete_all(
     return Decision(None, impact, tuple(map(Deletion, gone)))
 
 
-def _subscription(definitions: Definitions, command: Command, now_ms: int) -> Subscription | None:
+def _subscription(definitions: Definitions, command: Command, now_ms: int) -> Subscription:
     """Return the subscription that the command is about, by the status that it names."""
     external_id, status = payload_text(command, "external_id"), command.payload.get("status")
     wanted = status or "active"
     return find_subscription(definitions, command.organization_id, external_id, wanted, now_ms)
 
 
-def _found(definitions: Definitions, command: Command, now_ms: int) -> Alert | Rejected:
+def _found(definitions: Definitions, command: Command, now_ms: int) -> Alert:
     subscription = _subscription(definitions, command, now_ms)
-    if subscription is None:
-        return not_found("subscription")
-    code = payload_text(command, "code")
-    return definitions.alerts.holder(_name_of(subscription), code) or not_found("alert")
+    found = definitions.alerts.holder(_name_of(subscription), payload_text(command, "code"))
+    if found is None:
+        raise Rejection(not_found("alert"))
+    return found
 
 
 def _made(
@@ -153,24 +129,16 @@ def _made(
     body: Body,
     now_ms: int,
     coming: Mapping[str | tuple[str, str], str],
-) -> Alert | Rejected:
-    """Return a new alert; `coming` as of `_clash`."""
-    alert_type = _type(body)
-    if isinstance(alert_type, Rejected):
-        return alert_type
-    thresholds = _thresholds(body)
-    if isinstance(thresholds, Rejected):
-        return thresholds
-    fields, metric_id = Fields(body), None
+) -> Alert:
+    """Return a new alert; `coming` as of `_require_no_clash`."""
+    alert_type, thresholds = _type(body), _thresholds(body)
+    fields, metric_id = Fields(body), ""
     if is_blank(body.get("billable_metric_code")):
         fields.fail("billable_metric", MANDATORY)
     else:
         metric_id = _metric_id(definitions, subscription.organization_id, body)
-        if metric_id is None:
-            return not_found("billable_metric")
     code, name = fields.mandatory_text("code"), fields.text("name")
-    if fields.errors:
-        return invalid(fields.errors)
+    fields.require_valid()
     made = Alert(
         id=str(body.get("new_id")),
         organization_id=subscription.organization_id,
@@ -178,55 +146,57 @@ def _made(
         alert_type=alert_type,
         code=code,
         name=name,
-        metric_id=metric_id or "",
+        metric_id=metric_id,
         thresholds=thresholds,
         created_at_ms=now_ms,
     )
-    return _clash(definitions.alerts, made, coming) or made
+    _require_no_clash(definitions.alerts, made, coming)
+    return made
 
 
-def _clash(
+def _require_no_clash(
     alerts: AlertIndex, alert: Alert, coming: Mapping[str | tuple[str, str], str]
-) -> Rejected | None:
-    """Return what is wrong with an alert beside the others of its subscription.
+) -> None:
+    """Raise Rejection if an alert clashes with the others of its subscription.
 
     `coming`: ids of those that come with it, by what no two share: their code, and their kind.
     """
     name = alert.organization_id, alert.external_subscription_id
     holder = alerts.holder(name, alert.code) or alert
     if {coming.get(alert.code, alert.id), holder.id} != {alert.id}:
-        return invalid({"code": [TAKEN]})
+        raise Rejection(invalid({"code": [TAKEN]}))
     alike = (each.id for each in alerts.alike(alert))
     if {coming.get(kind_of(alert), alert.id), *alike} != {alert.id}:
-        return invalid({"base": ["alert_already_exists"]})
-    return None
+        raise Rejection(invalid({"base": ["alert_already_exists"]}))
 
 
-def _type(body: Body) -> AlertType | Rejected:
+def _type(body: Body) -> AlertType:
     given = body.get("alert_type")
     if given in NOT_AVAILABLE:
-        return invalid({"alert_type": ["feature_not_available"]})
+        raise Rejection(invalid({"alert_type": ["feature_not_available"]}))
     if is_blank(given):
-        return invalid({"alert_type": [MANDATORY, INVALID]})
-    known = next((alert_type for alert_type in TYPES if alert_type == given), None)
-    return invalid({"alert_type": ["invalid_type"]}) if known is None else known
+        raise Rejection(invalid({"alert_type": [MANDATORY, INVALID]}))
+    for alert_type in TYPES:
+        if alert_type == given:
+            return alert_type
+    raise Rejection(invalid({"alert_type": ["invalid_type"]}))
 
 
-def _thresholds(body: Body) -> tuple[AlertThreshold, ...] | Rejected:
+def _thresholds(body: Body) -> tuple[AlertThreshold, ...]:
     given = body.get("thresholds")
     if is_blank(given):
-        return invalid({"thresholds": [MANDATORY]})
+        raise Rejection(invalid({"thresholds": [MANDATORY]}))
     if not isinstance(given, list) or not all(isinstance(each, Mapping) for each in given):
-        return invalid({"thresholds": [INVALID]})
+        raise Rejection(invalid({"thresholds": [INVALID]}))
     if len(given) > MOST_THRESHOLDS:
-        return invalid({"thresholds": ["too_many_thresholds"]})
+        raise Rejection(invalid({"thresholds": ["too_many_thresholds"]}))
     read = [_threshold(each) for each in given]
     values = [(each.value, each.recurring) for each in read if isinstance(each, AlertThreshold)]
     if len(set(values)) < len(values) or sum(recurring for _, recurring in values) > 1:
-        return invalid({"thresholds": ["duplicate_threshold_values"]})
+        raise Rejection(invalid({"thresholds": ["duplicate_threshold_values"]}))
     for each in read:
         if isinstance(each, Rejected):
-            return each
+            raise Rejection(each)
     return tuple(each for each in read if isinstance(each, AlertThreshold))
 
 
@@ -253,10 +223,12 @@ def _quantity(given: object) -> Decimal | None:
         return None
 
 
-def _metric_id(definitions: Definitions, organization_id: str, body: Body) -> str | None:
+def _metric_id(definitions: Definitions, organization_id: str, body: Body) -> str:
     code = scalar_text(body.get("billable_metric_code"))
     metric = None if code is None else definitions.metric(organization_id, code)
-    return None if metric is None else metric.id
+    if metric is None:
+        raise Rejection(not_found("billable_metric"))
+    return metric.id
 
 
 def _impact(definitions: Definitions, alerts: Sequence[Alert]) -> Impact:

@@ -17,14 +17,14 @@ from app.definitions.command import Command
 from app.definitions.copies import copied_charge, copied_filter
 from app.definitions.decision import Decision
 from app.definitions.model import Charge, ChargeFilter, Plan
-from app.definitions.outcome import Impact, Rejected
+from app.definitions.outcome import Impact
 from app.definitions.plan_terms import affected_codes, changed
 from app.definitions.state import Definitions
 
 _ALWAYS_FOLLOW: Final = ("pricing_group_keys", "grouped_by", "presentation_group_keys")
 _replace = msgspec.structs.replace
 
-Changing: TypeAlias = Decision | Steps[Decision | Rejected]
+Changing: TypeAlias = Decision | Steps[Decision]
 
 
 class Given(NamedTuple):
@@ -61,7 +61,7 @@ def _cascaded(
     shown: Plan | Charge,
     now_ms: int,
     given: Given,
-) -> Steps[Decision | Rejected]:
+) -> Steps[Decision]:
     plans, codes = [new], set[str]()
     in_use = definitions.has_subscribers(old.id)
     if in_use:

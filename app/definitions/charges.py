@@ -16,7 +16,7 @@ from app.definitions.decision import new_object_id
 from app.definitions.fields import INVALID, MANDATORY, TAKEN, Fields, is_blank, scalar_text
 from app.definitions.kept_parts import with_kept_parts
 from app.definitions.model import ALL_FILTER_VALUES, Charge, ChargeFilter, Metric
-from app.definitions.outcome import Rejected, invalid, not_found
+from app.definitions.outcome import Rejection, invalid, not_found
 from app.definitions.state import Definitions
 
 ChargeModel = Literal[
@@ -40,7 +40,7 @@ Body = Mapping[str, Any]
 
 def find_metrics(
     definitions: Definitions, organization_id: str, bodies: Sequence[Body], old: Sequence[Charge]
-) -> list[Metric] | Rejected:
+) -> list[Metric]:
     """Return the metric of each charge body, by id or code, or the kept charge's own.
 
     An unknown one refuses the whole request before anything else is looked at.
@@ -48,7 +48,9 @@ def find_metrics(
     kept = {charge.id: charge for charge in old}
     metrics = [find_metric(definitions, organization_id, body, kept) for body in bodies]
     found = [metric for metric in metrics if metric is not None]
-    return found if len(found) == len(metrics) else not_found("billable_metrics")
+    if len(found) < len(metrics):
+        raise Rejection(not_found("billable_metrics"))
+    return found
 
 
 def find_metric(
@@ -72,7 +74,7 @@ def _kept_charge(body: Body, kept: Mapping[str, Charge]) -> Charge | None:
 
 def described_charges(
     bodies: Sequence[Body], metrics: Sequence[Metric], old: Sequence[Charge], now_ms: int
-) -> tuple[Charge, ...] | Rejected:
+) -> tuple[Charge, ...]:
     """Return the plan's whole new list of charges.
 
     Bodies with the id of an old charge change it, others are new. A charge is of one metric as long
@@ -84,15 +86,11 @@ def described_charges(
         for charge, metric in zip((_kept_charge(b, kept) for b in bodies), metrics, strict=True)
     ]
     codes = _codes(bodies, metrics, olds)
-    if isinstance(codes, Rejected):
-        return codes
     charges: list[Charge] = []
     last = last_number(old)
     for body, metric, charge, code in zip(bodies, metrics, olds, codes, strict=True):
         base = charge or new_charge(body, metric, last + 1, now_ms)
         described = described_charge(body, metric, base, code)
-        if isinstance(described, Rejected):
-            return described
         last = max(last, described.number)
         charges.append(described)
     return tuple(charges)
@@ -117,13 +115,13 @@ def new_charge(body: Body, metric: Metric, number: int, now_ms: int) -> Charge:
 
 def _codes(
     bodies: Sequence[Body], metrics: Sequence[Metric], olds: Sequence[Charge | None]
-) -> list[str] | Rejected:
+) -> list[str]:
     """Return a code for each charge: those given, else the metric's, `_2`, `_3` … when taken."""
     codes = [_given_code(body, old) for body, old in zip(bodies, olds, strict=True)]
     taken: set[str] = set()
     for code in codes:
         if code is not None and code in taken:
-            return invalid({"code": [TAKEN]})
+            raise Rejection(invalid({"code": [TAKEN]}))
         if code is not None:
             taken.add(code)
     free: list[str] = []
@@ -149,7 +147,7 @@ def free_code(code: str, taken: set[str]) -> str:
     return free
 
 
-def described_charge(body: Body, metric: Metric, old: Charge, code: str) -> Charge | Rejected:
+def described_charge(body: Body, metric: Metric, old: Charge, code: str) -> Charge:
     """Return `old` with a code and every field taken from the body, else as it was.
 
     What does not change stays the same object: readers compile charges by identity.
@@ -175,8 +173,7 @@ def described_charge(body: Body, metric: Metric, old: Charge, code: str) -> Char
     )
     _check_combination(fields, charge, metric)
     fields.take_errors(fields_of_body)
-    if fields.errors:
-        return invalid(fields.errors)
+    fields.require_valid()
     return old if charge == old else with_kept_parts(charge, old)
 
 

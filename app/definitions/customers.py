@@ -13,13 +13,13 @@ from app.definitions.currencies import described_currency
 from app.definitions.decision import Decision, Deletion, payload_body, payload_text
 from app.definitions.fields import INVALID, Fields, is_blank, scalar_text
 from app.definitions.model import MAX_DAYS, Customer, Subscription
-from app.definitions.outcome import Impact, Rejected, invalid, not_found
+from app.definitions.outcome import Impact, Rejection, not_found
 from app.definitions.shapes import CUSTOMER_TEXT_KEYS
 from app.definitions.state import Definitions
 from app.definitions.subscriptions import ended_chains, moved_downgrades
 
 
-def upsert(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision | Rejected]:
+def upsert(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision]:
     """Make a new customer, or change the given keys of the known one."""
     fields = Fields(payload_body(command, "customer"))
     external_id = fields.mandatory_text("external_id")
@@ -36,8 +36,7 @@ def upsert(definitions: Definitions, command: Command, now_ms: int) -> Steps[Dec
     stays = command.payload.get("any_currency") is not True
     if stays and (yield from _currency_in_use_changes(definitions, base, customer)):
         fields.fail("currency", "currencies_does_not_match")
-    if fields.errors:
-        return invalid(fields.errors)
+    fields.require_valid()
     if (
         old is not None
         and msgspec.structs.replace(customer, updated_at_ms=old.updated_at_ms) == old
@@ -64,12 +63,12 @@ def note_errors(fields: Fields) -> None:
     _described(fields, nobody, 0)
 
 
-def delete(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision | Rejected]:
+def delete(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision]:
     """End the customer, and the subscriptions with it."""
     external_id = payload_text(command, "external_id")
     customer = definitions.customer(command.organization_id, external_id)
     if customer is None:
-        return not_found("customer")
+        raise Rejection(not_found("customer"))
     subscriptions = definitions.subscriptions_of_customer(customer)
     ended = yield from ended_chains(definitions, subscriptions, now_ms)
     return Decision(customer, _impact(customer) if ended else None, (*ended, Deletion(customer)))

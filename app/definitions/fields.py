@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from app.billing_periods.timezones import is_timezone
+from app.definitions.outcome import Rejection, invalid
 
 Choice = TypeVar("Choice", bound=str)
 _T = TypeVar("_T")
@@ -88,6 +89,11 @@ class Fields:
         for field, codes in part.errors.items():
             for code in codes:
                 self.fail(field, code)
+
+    def require_valid(self) -> None:
+        """Raise Rejection if any field was refused."""
+        if self.errors:
+            raise Rejection(invalid(self.errors))
 
     def timezone(self, default: _T) -> str | _T:
         """Return a timezone, the default where there is none; refuse what is none."""

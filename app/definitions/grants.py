@@ -11,11 +11,10 @@ from app.definitions.command import Command
 from app.definitions.decision import Decision, MalformedPayload, payload_text
 from app.definitions.indexes.grants import DIGEST_BYTES
 from app.definitions.model import Grant
-from app.definitions.outcome import Rejected
 from app.definitions.state import Definitions
 
 
-def grant(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+def grant(definitions: Definitions, command: Command, now_ms: int) -> Decision:
     """Keep the digest; nothing is folded again, for what it is for comes later."""
     try:
         digest = bytes.fromhex(payload_text(command, "sha256"))

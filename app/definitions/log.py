@@ -42,7 +42,7 @@ from app.definitions.model import (
     Subscription,
     WebhookEndpoint,
 )
-from app.definitions.outcome import Applied, Rejected, cannot_be_applied
+from app.definitions.outcome import Applied, Rejected, Rejection, cannot_be_applied
 from app.definitions.state import Definitions
 from app.definitions.versions import Coming
 
@@ -52,7 +52,7 @@ _SETTINGS: Final = "settings"
 
 DECIDE: dict[
     str,
-    Callable[[Definitions, Command, int], Decision | Rejected | Steps[Decision | Rejected]],
+    Callable[[Definitions, Command, int], Decision | Steps[Decision]],
 ] = {
     "create_billable_metric": metrics.create,
     "update_billable_metric": metrics.update,
@@ -90,7 +90,7 @@ DECIDE: dict[
     "update_webhook_endpoint": webhook_endpoints.update,
     "delete_webhook_endpoint": webhook_endpoints.delete,
 }
-"""By type of command."""
+"""By type of command. Each raises Rejection where the definitions forbid it."""
 
 
 def apply(
@@ -221,9 +221,9 @@ def _deciding(
         return Rejected(422, "invalid_record")
     try:
         decision = decide_one(definitions, command, now_ms)
-        if isinstance(decision, Decision | Rejected):
-            return decision
-        return (yield from decision)
+        return decision if isinstance(decision, Decision) else (yield from decision)
+    except Rejection as rejection:
+        return rejection.outcome
     except MalformedPayload:
         return Rejected(422, "invalid_record")
     except (MemoryError, OSError):

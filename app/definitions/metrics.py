@@ -25,7 +25,7 @@ from app.definitions.model import (
     MetricFilter,
     Plan,
 )
-from app.definitions.outcome import Impact, Rejected, invalid, not_found
+from app.definitions.outcome import Impact, Rejected, Rejection, invalid, not_found
 from app.definitions.state import Definitions
 from app.expressions import InvalidExpression, check_size, parse
 
@@ -45,14 +45,14 @@ _FROZEN_IN_USE = (
 _SHAPES_USAGE = (*_FROZEN_IN_USE, "filters")
 
 
-def create(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+def create(definitions: Definitions, command: Command, now_ms: int) -> Decision:
     """Make a new metric.
 
     Events appended before an earlier metric of the code was deleted never count.
     """
     metric_id = payload_text(command, "id")
     if metric_id in definitions.metric_versions:
-        return invalid({"lago_id": [TAKEN]})
+        raise Rejection(invalid({"lago_id": [TAKEN]}))
     base = Metric(
         id=metric_id,
         organization_id=command.organization_id,
@@ -62,23 +62,19 @@ def create(definitions: Definitions, command: Command, now_ms: int) -> Decision 
         created_at_ms=now_ms,
     )
     metric = _described(definitions, base, payload_body(command, "billable_metric"))
-    if isinstance(metric, Rejected):
-        return metric
     impact = Impact(metric.organization_id, codes=frozenset({metric.code}))
     return Decision(metric, impact, (metric,))
 
 
-def update(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision | Rejected]:
+def update(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision]:
     """Change the given keys; of a metric in use only name, description and filters change."""
     old = definitions.metric(command.organization_id, payload_text(command, "code"))
     if old is None:
-        return not_found("billable_metric")
+        raise Rejection(not_found("billable_metric"))
     given = payload_body(command, "billable_metric")
     if definitions.families_using(old.id):
         given = {key: value for key, value in given.items() if key not in _FROZEN_IN_USE}
     metric = _described(definitions, old, _body_of(old) | dict(given))
-    if isinstance(metric, Rejected):
-        return metric
     if metric == old:
         return Decision(old, None, ())
     trimmed: list[Plan] = []
@@ -87,11 +83,11 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Steps[Dec
     return Decision(metric, _impact_of_change(old, metric), (metric, *trimmed))
 
 
-def delete(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision | Rejected]:
+def delete(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision]:
     """End the metric and its charges in all plans."""
     metric = definitions.metric(command.organization_id, payload_text(command, "code"))
     if metric is None:
-        return not_found("billable_metric")
+        raise Rejection(not_found("billable_metric"))
     changes: list[Change] = [Deletion(metric)]
     for some in weighed(definitions.plans_using(metric.id), _items_of):
         for plan in some:
@@ -103,12 +99,10 @@ def delete(definitions: Definitions, command: Command, now_ms: int) -> Steps[Dec
     return Decision(metric, impact, tuple(changes))
 
 
-def _described(
-    definitions: Definitions, metric: Metric, body: Mapping[str, Any]
-) -> Metric | Rejected:
-    """Return the metric with every field taken from the body, or what is wrong with the body."""
+def _described(definitions: Definitions, metric: Metric, body: Mapping[str, Any]) -> Metric:
+    """Return the metric with every field taken from the body."""
     if body.get("aggregation_type") == NOT_FOR_SALE:
-        return Rejected(403, "feature_unavailable")
+        raise Rejection(Rejected(403, "feature_unavailable"))
     fields = Fields(body)
     code = fields.mandatory_text("code")
     if code and _taken(definitions, metric, code):
@@ -130,11 +124,11 @@ def _described(
         weighted_interval=_weighted_interval(fields, aggregation_type),
         counts_after_ms=definitions.code_deleted_at_ms(metric.organization_id, code),
     )
-    if fields.errors:
-        return invalid(fields.errors)
+    fields.require_valid()
     # Lago looks at the filters only once the metric itself is valid.
     filters = _filters(fields)
-    return invalid(fields.errors) if fields.errors else _with_filters(described, filters)
+    fields.require_valid()
+    return _with_filters(described, filters)
 
 
 def _taken(definitions: Definitions, metric: Metric, code: str) -> bool:

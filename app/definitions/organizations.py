@@ -15,7 +15,7 @@ from app.definitions.currencies import described_currency
 from app.definitions.decision import Decision, payload_body
 from app.definitions.fields import OUT_OF_RANGE, Fields, integer
 from app.definitions.model import DEFAULT_TIMEZONE, MAX_DAYS, Organization, Subscription
-from app.definitions.outcome import Impact, Rejected, invalid
+from app.definitions.outcome import Impact
 from app.definitions.shapes import ORGANIZATION_TEXT_KEYS
 from app.definitions.state import Definitions
 from app.definitions.subscriptions import moved_downgrades
@@ -25,7 +25,7 @@ _ECHOED = ("invoice_footer", "document_locale")
 """Keys of a billing configuration that are only echoed."""
 
 
-def update(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision | Rejected]:
+def update(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision]:
     """Change the given keys of an organization, and so of its billing entity."""
     organization_id = command.organization_id
     old = definitions.organization(organization_id) or Organization(
@@ -34,8 +34,7 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Steps[Dec
     fields = Fields(payload_body(command, "organization"))
     new = _described(fields, old, now_ms)
     endpoints = with_first_url(definitions, fields, command, now_ms)
-    if fields.errors:
-        return invalid(fields.errors)
+    fields.require_valid()
     if msgspec.structs.replace(new, updated_at_ms=old.updated_at_ms) == old:
         return Decision(old, None, endpoints)
     if _shape(old) == _shape(new):

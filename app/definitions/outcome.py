@@ -19,6 +19,14 @@ class Rejected(msgspec.Struct, frozen=True):
     """Field to error codes, for `validation_errors`."""
 
 
+class Rejection(Exception):
+    """Whoever decides a record finds that it changes nothing."""
+
+    def __init__(self, outcome: Rejected):
+        super().__init__(outcome.code)
+        self.outcome = outcome
+
+
 class Impact(msgspec.Struct, frozen=True):
     """Filters that describe which usage a definition may change; they list no subscriptions."""
 

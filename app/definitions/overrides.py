@@ -17,7 +17,7 @@ from app.definitions.copies import copied_charge
 from app.definitions.decision import Decision, payload_body, payload_text
 from app.definitions.fields import INVALID, TAKEN, Fields
 from app.definitions.model import Charge, Plan, Subscription
-from app.definitions.outcome import Rejected, invalid
+from app.definitions.outcome import Rejection, invalid
 from app.definitions.plan_terms import changed, described_plan, updated_plan
 from app.definitions.shapes import OVERRIDE_KEYS
 from app.definitions.state import Definitions
@@ -50,23 +50,18 @@ def note_errors(fields: Fields) -> None:
 
 def child_plan(
     definitions: Definitions, command: Command, parent: Plan, overrides: Body, now_ms: int
-) -> Plan | Rejected:
+) -> Plan:
     """Return a new child of a plan, with what is overridden."""
     plan_id = payload_text(command, "child_plan_id")
     if plan_id in definitions.plan_versions:
-        return invalid({"lago_id": [TAKEN]})
+        raise Rejection(invalid({"lago_id": [TAKEN]}))
     terms = {key: value for key, value in overrides.items() if key != "charges"}
     current = msgspec.structs.asdict(parent)
     plan = described_plan(definitions, parent, current, terms, now_ms)
-    if isinstance(plan, Rejected):
-        return plan
     fields = Fields(overrides)
     bodies = fields.objects("charges") or ()
-    if fields.errors:
-        return invalid(fields.errors)
+    fields.require_valid()
     charges = _copied(definitions, plan_id, parent.charges, bodies, now_ms)
-    if isinstance(charges, Rejected):
-        return charges
     return msgspec.structs.replace(
         plan, id=plan_id, parent_id=parent.id, created_at_ms=now_ms, charges=charges
     )
@@ -74,7 +69,7 @@ def child_plan(
 
 def overridden(
     definitions: Definitions, command: Command, subscription: Subscription, now_ms: int
-) -> Decision | Rejected:
+) -> Decision:
     """Return what overrides make of a subscription's plan: a child of it, or the child it is on."""
     overrides = overrides_of(payload_body(command, "subscription"))
     old = definitions.plan_by_id(subscription.plan_id)
@@ -84,7 +79,7 @@ def overridden(
         new = child_plan(definitions, command, old, overrides, now_ms)
     else:
         new = updated_plan(definitions, old, overrides, now_ms)
-    return new if isinstance(new, Rejected) else changed(definitions, old, new, new)
+    return changed(definitions, old, new, new)
 
 
 def on_plan(subscription: Subscription, plan: Plan) -> Subscription:
@@ -98,17 +93,15 @@ def _copied(
     charges: Sequence[Charge],
     bodies: Sequence[Body],
     now_ms: int,
-) -> tuple[Charge, ...] | Rejected:
+) -> tuple[Charge, ...]:
     """Return copies of charges, each with what the body that names its original says."""
     copied: list[Charge] = []
     for charge in charges:
-        copy: Charge | Rejected = copied_charge(plan_id, charge, now_ms)
+        copy = copied_charge(plan_id, charge, now_ms)
         metric = definitions.metric_by_id(charge.metric_id)
         for body in bodies:
-            if body.get("id") == charge.id and metric is not None and isinstance(copy, Charge):
+            if body.get("id") == charge.id and metric is not None:
                 given = {key: body[key] for key in OF_CHARGES if key in body}
                 copy = described_charge(given, metric, copy, charge.code)
-        if isinstance(copy, Rejected):
-            return copy
         copied.append(copy)
     return tuple(copied)

@@ -6,7 +6,8 @@ metering-semantics §7.1.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -25,7 +26,7 @@ from app.definitions.decision import payload_body, payload_text
 from app.definitions.fields import TAKEN, Fields, is_blank
 from app.definitions.kept_parts import with_kept_parts
 from app.definitions.model import Charge, ChargeFilter, Metric, Plan
-from app.definitions.outcome import Rejected, invalid, not_found
+from app.definitions.outcome import Rejection, invalid, not_found
 from app.definitions.state import Definitions
 
 _FROZEN_IN_USE = (
@@ -47,144 +48,160 @@ class _NamedCharge(NamedTuple):
     metric: Metric
 
 
-def create(definitions: Definitions, command: Command, now_ms: int) -> Changing | Rejected:
+class FilterOfCharge(NamedTuple):
+    """A filter with its charge, as a write answers it: if it is taken off, both as they were."""
+
+    charge: Charge
+    charge_filter: ChargeFilter
+
+
+FilterWrite: TypeAlias = Callable[
+    [Charge, Metric, ChargeFilter | None, Command], tuple[Charge, FilterOfCharge]
+]
+"""Returns a charge after a command about its filters, one of which it may name, and the answer."""
+
+
+def create(definitions: Definitions, command: Command, now_ms: int) -> Changing:
     """Add a charge to a plan; it has to have a code, for the code is its address."""
     plan = _plan(definitions, command)
-    if plan is None:
-        return not_found("plan")
     body = payload_body(command, "charge")
     metric = find_metric(definitions, command.organization_id, body, {})
     if metric is None:
-        return not_found("billable_metric")
+        raise Rejection(not_found("billable_metric"))
     base = new_charge(body, metric, last_number(plan.charges) + 1, now_ms)
     charge = _described(plan, body, metric, base)
-    if isinstance(charge, Rejected):
-        return charge
     whole = msgspec.structs.replace(plan, charges=(*plan.charges, charge))
     return changing(definitions, command, plan, whole, charge, now_ms)
 
 
-def update(definitions: Definitions, command: Command, now_ms: int) -> Changing | Rejected:
+def update(definitions: Definitions, command: Command, now_ms: int) -> Changing:
     """Change a charge; absent keys stay, and with subscriptions what billing hangs on stays too."""
     found = _found(definitions, command)
-    if isinstance(found, Rejected):
-        return found
     body = payload_body(command, "charge")
     if definitions.has_subscribers(found.plan.id):
         body = {key: value for key, value in body.items() if key not in _FROZEN_IN_USE}
     charge = _described(found.plan, body, found.metric, found.charge)
-    if isinstance(charge, Rejected):
-        return charge
     given = frozenset[str]() if body.get("properties") is None else frozenset({found.charge.id})
     return _replaced(definitions, command, found, charge, charge, now_ms, Given(given))
 
 
-def delete(definitions: Definitions, command: Command, now_ms: int) -> Changing | Rejected:
+def delete(definitions: Definitions, command: Command, now_ms: int) -> Changing:
     """Take a charge off its plan, with its filters."""
     found = _found(definitions, command)
-    if isinstance(found, Rejected):
-        return found
     left = tuple(charge for charge in found.plan.charges if charge is not found.charge)
     whole = msgspec.structs.replace(found.plan, charges=left)
     return changing(definitions, command, found.plan, whole, found.charge, now_ms)
 
 
-def create_filter(definitions: Definitions, command: Command, now_ms: int) -> Changing | Rejected:
+def create_filter(definitions: Definitions, command: Command, now_ms: int) -> Changing:
     """Add a filter to a charge; of filters with the same values the oldest takes the events."""
-    found = _found(definitions, command)
-    if isinstance(found, Rejected):
-        return found
-    made = added_filter(found.charge, found.metric, payload_body(command, "filter"))
-    if isinstance(made, Rejected):
-        return made
-    charge = msgspec.structs.replace(found.charge, filters=(*found.charge.filters, made))
-    return _replaced(definitions, command, found, charge, charge, now_ms)
+    return _written(definitions, command, now_ms, with_filter)
 
 
-def update_filter(definitions: Definitions, command: Command, now_ms: int) -> Changing | Rejected:
+def update_filter(definitions: Definitions, command: Command, now_ms: int) -> Changing:
     """Change what a filter shows and how it groups; its values stay as long as it lives."""
-    found = _found(definitions, command)
-    if isinstance(found, Rejected):
-        return found
-    old = _filter(found.charge, command)
-    if old is None:
-        return not_found("charge_filter")
-    new = changed_filter(found.charge, old, payload_body(command, "filter"))
-    if isinstance(new, Rejected):
-        return new
-    filters = tuple(new if each is old else each for each in found.charge.filters)
-    charge = msgspec.structs.replace(found.charge, filters=filters)
-    return _replaced(definitions, command, found, charge, charge, now_ms)
+    return _written(definitions, command, now_ms, with_changed_filter)
 
 
-def delete_filter(definitions: Definitions, command: Command, now_ms: int) -> Changing | Rejected:
+def delete_filter(definitions: Definitions, command: Command, now_ms: int) -> Changing:
     """Take a filter off its charge; its events fall to the next that matches."""
-    found = _found(definitions, command)
-    if isinstance(found, Rejected):
-        return found
-    gone = _filter(found.charge, command)
-    if gone is None:
-        return not_found("charge_filter")
-    left = tuple(each for each in found.charge.filters if each is not gone)
-    charge = msgspec.structs.replace(found.charge, filters=left)
-    return _replaced(definitions, command, found, charge, found.charge, now_ms)
+    return _written(definitions, command, now_ms, without_filter)
 
 
-def added_filter(charge: Charge, metric: Metric, body: Body) -> ChargeFilter | Rejected:
-    """Return the filter that a body adds to a charge."""
-    fields = Fields({})
+def with_filter(
+    charge: Charge, metric: Metric, _: ChargeFilter | None, command: Command
+) -> tuple[Charge, FilterOfCharge]:
+    """Return a charge with one more filter."""
+    fields, body = Fields({}), payload_body(command, "filter")
     made = described_filter(fields, body, metric.allowed_values, charge.charge_model)
-    return invalid(fields.errors) if fields.errors else made
+    fields.require_valid()
+    new = msgspec.structs.replace(charge, filters=(*charge.filters, made))
+    return new, FilterOfCharge(new, made)
 
 
-def changed_filter(charge: Charge, old: ChargeFilter, body: Body) -> ChargeFilter | Rejected:
-    """Return a filter of a charge with the given keys; its values stay."""
+def with_changed_filter(
+    charge: Charge, _: Metric, old: ChargeFilter | None, command: Command
+) -> tuple[Charge, FilterOfCharge]:
+    """Return a charge with the given keys of one of its filters; the filter's values stay."""
+    old = _required(old)
+    body = payload_body(command, "filter")
     fields = Fields({"invoice_display_name": old.invoice_display_name, **body})
-    new = msgspec.structs.replace(
+    changed = msgspec.structs.replace(
         old,
         invoice_display_name=fields.text("invoice_display_name"),
         properties=described_properties(fields, charge.charge_model, old.properties),
     )
-    return invalid(fields.errors) if fields.errors else with_kept_parts(new, old)
+    fields.require_valid()
+    made = with_kept_parts(changed, old)
+    filters = tuple(made if each is old else each for each in charge.filters)
+    new = msgspec.structs.replace(charge, filters=filters)
+    return new, FilterOfCharge(new, made)
 
 
-def charge_of(definitions: Definitions, plan: Plan, code: str) -> tuple[Charge, Metric] | Rejected:
+def without_filter(
+    charge: Charge, _: Metric, gone: ChargeFilter | None, command: Command
+) -> tuple[Charge, FilterOfCharge]:
+    """Return a charge without one of its filters."""
+    gone = _required(gone)
+    left = tuple(each for each in charge.filters if each is not gone)
+    return msgspec.structs.replace(charge, filters=left), FilterOfCharge(charge, gone)
+
+
+def _required(named: ChargeFilter | None) -> ChargeFilter:
+    if named is None:
+        raise Rejection(not_found("charge_filter"))
+    return named
+
+
+def charge_of(definitions: Definitions, plan: Plan, code: str) -> tuple[Charge, Metric]:
     """Return the charge of a plan that has a code, with its metric."""
     charge = next((charge for charge in plan.charges if charge.code == code), None)
     metric = None if charge is None else definitions.metric_by_id(charge.metric_id)
     # A deleted metric has taken its charges along.
     if charge is None or metric is None:
-        return not_found("charge")
+        raise Rejection(not_found("charge"))
     return charge, metric
 
 
-def _plan(definitions: Definitions, command: Command) -> Plan | None:
-    return definitions.plan(command.organization_id, payload_text(command, "code"))
-
-
-def _found(definitions: Definitions, command: Command) -> _NamedCharge | Rejected:
-    plan, code = _plan(definitions, command), payload_text(command, "charge_code")
-    if plan is None:
-        return not_found("plan")
-    found = charge_of(definitions, plan, code)
-    return found if isinstance(found, Rejected) else _NamedCharge(plan, *found)
-
-
-def _filter(charge: Charge, command: Command) -> ChargeFilter | None:
-    filter_id = payload_text(command, "filter_id")
+def filter_of(charge: Charge, command: Command) -> ChargeFilter | None:
+    """Return the filter of a charge that a command names; None: it names none that is there."""
+    filter_id = command.payload.get("filter_id")
     return next((each for each in charge.filters if each.id == filter_id), None)
 
 
-def _described(plan: Plan, body: Body, metric: Metric, old: Charge) -> Charge | Rejected:
+def _plan(definitions: Definitions, command: Command) -> Plan:
+    plan = definitions.plan(command.organization_id, payload_text(command, "code"))
+    if plan is None:
+        raise Rejection(not_found("plan"))
+    return plan
+
+
+def _found(definitions: Definitions, command: Command) -> _NamedCharge:
+    plan, code = _plan(definitions, command), payload_text(command, "charge_code")
+    return _NamedCharge(plan, *charge_of(definitions, plan, code))
+
+
+def _described(plan: Plan, body: Body, metric: Metric, old: Charge) -> Charge:
     """Return the charge as the body makes it, with a code that is no other charge's."""
     fields = Fields(body)
     code = old.code if old.code and is_blank(body.get("code")) else fields.mandatory_text("code")
     if any(charge.code == code and charge is not old for charge in plan.charges):
         fields.fail("code", TAKEN)
-    charge = described_charge(body, metric, old, code)
-    if isinstance(charge, Rejected):
-        return invalid({**(charge.details or {}), **fields.errors})
-    return invalid(fields.errors) if fields.errors else charge
+    try:
+        charge = described_charge(body, metric, old, code)
+    except Rejection as rejection:
+        faults = {**(rejection.outcome.details or {}), **fields.errors}
+        raise Rejection(invalid(faults)) from rejection
+    fields.require_valid()
+    return charge
+
+
+def _written(
+    definitions: Definitions, command: Command, now_ms: int, write: FilterWrite
+) -> Changing:
+    found = _found(definitions, command)
+    charge, shown = write(found.charge, found.metric, filter_of(found.charge, command), command)
+    return _replaced(definitions, command, found, charge, shown.charge, now_ms)
 
 
 def _replaced(

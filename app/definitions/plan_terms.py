@@ -14,7 +14,7 @@ from app.definitions.decision import Decision
 from app.definitions.fields import INVALID, MANDATORY, TAKEN, Fields, decimal, is_blank
 from app.definitions.kept_parts import with_kept_parts
 from app.definitions.model import Charge, Plan, listed_presentation_keys
-from app.definitions.outcome import Impact, Rejected, invalid
+from app.definitions.outcome import Impact
 from app.definitions.per_event import asking_properties
 from app.definitions.state import Definitions
 
@@ -30,9 +30,7 @@ _FROZEN_IN_USE = (
 )
 
 
-def updated_plan(
-    definitions: Definitions, old: Plan, body: Mapping[str, Any], now_ms: int
-) -> Plan | Rejected:
+def updated_plan(definitions: Definitions, old: Plan, body: Mapping[str, Any], now_ms: int) -> Plan:
     """Return a plan with the given keys; with subscriptions, what they hang on stays."""
     if definitions.has_subscribers(old.id):
         body = {key: value for key, value in body.items() if key not in _FROZEN_IN_USE}
@@ -56,21 +54,16 @@ def described_plan(
     current: Mapping[str, Any],
     given: Mapping[str, Any],
     now_ms: int,
-) -> Plan | Rejected:
+) -> Plan:
     """Return `old` with every field taken from what is given, else as currently."""
     fields = Fields({**current, **given})
     bodies = fields.objects("charges") if "charges" in given else None
     metrics = find_metrics(definitions, old.organization_id, bodies or (), old.charges)
-    if isinstance(metrics, Rejected):
-        return metrics
     plan = _without_charges(definitions, old, fields)
-    if fields.errors:
-        return invalid(fields.errors)
+    fields.require_valid()
     if bodies is None:
         return with_kept_parts(plan, old)
     charges = described_charges(bodies, metrics, old.charges, now_ms)
-    if isinstance(charges, Rejected):
-        return charges
     return with_kept_parts(msgspec.structs.replace(plan, charges=charges), old)
 
 

@@ -11,17 +11,17 @@ from app.definitions.command import Command
 from app.definitions.decision import Change, Decision, Deletion, payload_body, payload_text
 from app.definitions.fields import TAKEN
 from app.definitions.model import Plan
-from app.definitions.outcome import Impact, Rejected, invalid, not_found
+from app.definitions.outcome import Impact, Rejection, invalid, not_found
 from app.definitions.plan_terms import described_plan, updated_plan
 from app.definitions.state import Definitions
 from app.definitions.subscriptions import ended_chains
 
 
-def create(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+def create(definitions: Definitions, command: Command, now_ms: int) -> Decision:
     """Make a new plan with its charges."""
     plan_id = payload_text(command, "id")
     if plan_id in definitions.plan_versions:
-        return invalid({"lago_id": [TAKEN]})
+        raise Rejection(invalid({"lago_id": [TAKEN]}))
     base = Plan(
         id=plan_id,
         organization_id=command.organization_id,
@@ -33,18 +33,16 @@ def create(definitions: Definitions, command: Command, now_ms: int) -> Decision 
         created_at_ms=now_ms,
     )
     plan = described_plan(definitions, base, {}, payload_body(command, "plan"), now_ms)
-    return plan if isinstance(plan, Rejected) else Decision(plan, None, (plan,))
+    return Decision(plan, None, (plan,))
 
 
-def update(definitions: Definitions, command: Command, now_ms: int) -> Changing | Rejected:
+def update(definitions: Definitions, command: Command, now_ms: int) -> Changing:
     """Change the given keys; with subscriptions, what their periods and prices hang on stays."""
     old = definitions.plan(command.organization_id, payload_text(command, "code"))
     if old is None:
-        return not_found("plan")
+        raise Rejection(not_found("plan"))
     body = payload_body(command, "plan")
     plan = updated_plan(definitions, old, body, now_ms)
-    if isinstance(plan, Rejected):
-        return plan
     wallets = command.payload.get("cascade_wallets") is True
     given = Given(
         _giving(body, "properties"),
@@ -60,11 +58,11 @@ def _giving(body: Mapping[str, Any], key: str) -> frozenset[str]:
     return frozenset(charge_id for charge_id in ids if isinstance(charge_id, str))
 
 
-def delete(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision | Rejected]:
+def delete(definitions: Definitions, command: Command, now_ms: int) -> Steps[Decision]:
     """End the plan, its child plans, and the subscriptions of all of them."""
     plan = definitions.plan(command.organization_id, payload_text(command, "code"))
     if plan is None:
-        return not_found("plan")
+        raise Rejection(not_found("plan"))
     subscriptions = definitions.subscriptions_of_plan(plan.id)
     ended = yield from ended_chains(definitions, subscriptions, now_ms)
     impact = Impact(plan.organization_id, plan_id=plan.id) if ended else None

@@ -20,7 +20,7 @@ import msgspec
 from app.definitions.command import Command
 from app.definitions.decision import Decision, MalformedPayload, payload_text
 from app.definitions.model import Lift, SetAside
-from app.definitions.outcome import Rejected, not_found
+from app.definitions.outcome import Rejection, not_found
 from app.definitions.state import Definitions
 
 SET_ASIDE: Final = "set_aside"
@@ -44,17 +44,17 @@ def named_in(values: Iterable[bytes | None]) -> Iterator[SetAside]:
             continue
 
 
-def set_aside(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+def set_aside(definitions: Definitions, command: Command, now_ms: int) -> Decision:
     """Keep what is set aside; nothing is folded again, for nothing of it was folded."""
     one = _of(command, now_ms)
     return Decision(one, None, (one,))
 
 
-def lift(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+def lift(definitions: Definitions, command: Command, now_ms: int) -> Decision:
     """Take one off the list; nothing else changes."""
     one = definitions.set_asides.find(payload_text(command, "set_aside_id"))
     if one is None:
-        return not_found(SET_ASIDE)
+        raise Rejection(not_found(SET_ASIDE))
     return Decision(one, None, (Lift(id=one.id),))
 
 

@@ -12,7 +12,7 @@ from app.definitions.command import Command
 from app.definitions.decision import Decision
 from app.definitions.fields import FIXED, INVALID, MANDATORY, OUT_OF_RANGE
 from app.definitions.model import FOLD_VERSION, MAX_WAIT_S, HistoryRecord, SettingsRecord
-from app.definitions.outcome import Impact, Rejected, invalid
+from app.definitions.outcome import Impact, Rejection, invalid
 from app.definitions.state import Definitions
 
 _AT_LEAST = {
@@ -38,12 +38,12 @@ With another value, events already folded would belong to others when they are r
 """
 
 
-def set_settings(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+def set_settings(definitions: Definitions, command: Command, now_ms: int) -> Decision:
     """Put the settings that shape bytes in place of the earlier ones."""
     try:
         record = msgspec.convert(command.payload, SettingsRecord)
-    except msgspec.ValidationError:
-        return invalid({"settings": [INVALID]})
+    except msgspec.ValidationError as error:
+        raise Rejection(invalid({"settings": [INVALID]})) from error
     errors = {
         field: [OUT_OF_RANGE]
         for field, least in _AT_LEAST.items()
@@ -62,7 +62,7 @@ def set_settings(definitions: Definitions, command: Command, now_ms: int) -> Dec
     if earlier is not None:
         errors |= {field: [FIXED] for field in changed_fixed_settings(earlier, record)}
     if errors:
-        return invalid(errors)
+        raise Rejection(invalid(errors))
     return Decision(record, _impact(definitions.settings_at(), record), (record,))
 
 
@@ -85,7 +85,7 @@ def changed_fixed_settings(before: SettingsRecord, after: SettingsRecord) -> lis
     return [*changed, *(name for name in rising if getattr(after, name) < getattr(before, name))]
 
 
-def apply_history(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+def apply_history(definitions: Definitions, command: Command, now_ms: int) -> Decision:
     """Keep the request as it is; what it names need not be in force any more."""
     payload = command.payload
     try:
@@ -98,10 +98,10 @@ def apply_history(definitions: Definitions, command: Command, now_ms: int) -> De
             append_time_ms=now_ms,
             offset=definitions.decided_offset,
         )
-    except msgspec.ValidationError:
-        return invalid({"history": [INVALID]})
+    except msgspec.ValidationError as error:
+        raise Rejection(invalid({"history": [INVALID]})) from error
     if not (record.metric_ids or record.charge_ids) or record.from_ms >= record.to_ms:
-        return invalid({"history": [INVALID]})
+        raise Rejection(invalid({"history": [INVALID]}))
     # Nothing changes yet: partitions put it in force once they have published every cut before it.
     return Decision(record, None, (record,))
 

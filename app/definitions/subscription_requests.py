@@ -12,7 +12,7 @@ from app.definitions.command import Command
 from app.definitions.decision import payload_body, payload_text
 from app.definitions.fields import MANDATORY, TAKEN, Fields, is_blank, scalar_text
 from app.definitions.model import Customer, Plan
-from app.definitions.outcome import Rejected, invalid, not_found
+from app.definitions.outcome import Rejection, not_found
 from app.definitions.overrides import note_errors, overrides_of
 from app.definitions.state import Definitions
 
@@ -37,16 +37,15 @@ class Request(NamedTuple):
     overrides: Mapping[str, Any] | None
 
 
-def request_of(definitions: Definitions, command: Command, now_ms: int) -> Request | Rejected:
+def request_of(definitions: Definitions, command: Command, now_ms: int) -> Request:
     """Read the body of a command that subscribes."""
     body = payload_body(command, "subscription")
     fields = Fields(body)
     external_customer_id = fields.mandatory_text("external_customer_id")
-    if fields.errors:
-        return invalid(fields.errors)
+    fields.require_valid()
     plan = definitions.plan(command.organization_id, scalar_text(body.get("plan_code")) or "")
     if plan is None:
-        return not_found("plan")
+        raise Rejection(not_found("plan"))
     external_id = fields.mandatory_text("external_id")
     subscription_at_ms = subscription_at(fields, now_ms)
     found = definitions.customer(command.organization_id, external_customer_id)
@@ -66,7 +65,8 @@ def request_of(definitions: Definitions, command: Command, now_ms: int) -> Reque
     note_errors(fields)
     if request.id in definitions.subscription_versions:
         fields.fail("lago_id", TAKEN)
-    return invalid(fields.errors) if fields.errors else request
+    fields.require_valid()
+    return request
 
 
 _NOTHING_SAID: Final[Mapping[str, Any]] = {}

@@ -19,7 +19,7 @@ from app.definitions.command import Command
 from app.definitions.decision import Change, Decision, payload_body, payload_text
 from app.definitions.fields import TAKEN, Fields, is_blank
 from app.definitions.model import Plan, Subscription
-from app.definitions.outcome import Impact, Rejected, invalid, not_found
+from app.definitions.outcome import Impact, Rejection, invalid, not_found
 from app.definitions.overrides import child_plan, note_errors, on_plan, overridden
 from app.definitions.skipped_ends import invoiced_until_ms, superseded_by, termination_invoice
 from app.definitions.state import Definitions
@@ -41,51 +41,37 @@ def yearly_amount_cents(plan: Plan) -> int:
     return plan.amount_cents * _YEARLY_FACTORS[plan.interval]
 
 
-def create(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+def create(definitions: Definitions, command: Command, now_ms: int) -> Decision:
     """Return a new subscription, a plan change of the one there is, or that one unchanged."""
     request = request_of(definitions, command, now_ms)
-    if isinstance(request, Rejected):
-        return request
     plans: tuple[Change, ...] = ()
     current = definitions.current_subscription(command.organization_id, request.external_id, now_ms)
     if current is not None and current.external_customer_id != request.customer.external_id:
-        return invalid({"external_id": [TAKEN]})
+        raise Rejection(invalid({"external_id": [TAKEN]}))
     if current is not None and current.plan_id == request.plan.id:
         return Decision(current, None, ())
     if request.overrides is not None:
         child = child_plan(definitions, command, request.plan, request.overrides, now_ms)
-        if isinstance(child, Rejected):
-            return child
         request, plans = request._replace(plan=child), (child,)
     if current is None:
         started = _started(definitions, request, now_ms)
-        changes: tuple[Subscription, ...] | Rejected = (
-            started,
-            *superseded_by(definitions, started),
-        )
+        changes = (started, *superseded_by(definitions, started))
     else:
         changes = _plan_change(definitions, current, request, now_ms)
-    if isinstance(changes, Rejected):
-        return changes
     answer = changes[0]
     customers: tuple[Change, ...] = (request.customer,) if request.new_customer else ()
     return Decision(answer, _impact(answer), (*customers, *plans, *changes))
 
 
-def update(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+def update(definitions: Definitions, command: Command, now_ms: int) -> Decision:
     """Change name and ending_at, and subscription_at of one that waits for its first start."""
     external_id, status = payload_text(command, "external_id"), command.payload.get("status")
     old = find_subscription(definitions, command.organization_id, external_id, status, now_ms)
-    if old is None:
-        return not_found("subscription")
     fields = Fields(payload_body(command, "subscription"))
     note_errors(fields)
     changed = _changed(definitions, old, fields, now_ms)
-    if fields.errors:
-        return invalid(fields.errors)
+    fields.require_valid()
     planned = overridden(definitions, command, old, now_ms)
-    if isinstance(planned, Rejected):
-        return planned
     shapes_usage = planned.impact is not None
     if planned.changes:
         changed = on_plan(changed, planned.object)
@@ -127,20 +113,17 @@ def _changed(
     return changed
 
 
-def terminate(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+def terminate(definitions: Definitions, command: Command, now_ms: int) -> Decision:
     """End the active subscription now; with status `pending`, cancel the pending one."""
     external_id, status = payload_text(command, "external_id"), command.payload.get("status")
     wanted = status or "active"
     if wanted not in ("active", "pending"):
-        return not_found("subscription")
+        raise Rejection(not_found("subscription"))
     old = find_subscription(definitions, command.organization_id, external_id, wanted, now_ms)
-    if old is None:
-        return not_found("subscription")
     fields = Fields(command.payload)
     if wanted == "active" and not is_blank(fields.get("on_termination_invoice")):
         old = _replace(old, on_termination_invoice=termination_invoice(fields))
-    if fields.errors:
-        return invalid(fields.errors)
+    fields.require_valid()
     changes = drained(ended_chains(definitions, (old,), now_ms))
     return Decision(changes[0], _impact(old), changes)
 
@@ -264,7 +247,7 @@ def _start(
 
 def _plan_change(
     definitions: Definitions, old: Subscription, request: Request, now_ms: int
-) -> tuple[Subscription, ...] | Rejected:
+) -> tuple[Subscription, ...]:
     """Return the subscription that answers the request, then all others that change."""
     if old.started_at_ms > now_ms:
         # It has not started, so there is no usage to close: only its plan changes.
@@ -277,7 +260,7 @@ def _plan_change(
     at_ms = now_ms if dearer else _period_end_ms(definitions, old, now_ms)
     ending_at_ms = request.ending_at_ms if request.ending_at_given else old.ending_at_ms
     if ending_at_ms is not None and ending_at_ms <= at_ms:
-        return invalid({"ending_at": [INVALID_DATE]})
+        raise Rejection(invalid({"ending_at": [INVALID_DATE]}))
     new = Subscription(
         id=request.id,
         organization_id=old.organization_id,
@@ -344,8 +327,12 @@ def _timezone(definitions: Definitions, subscription: Subscription) -> str:
 
 def find_subscription(
     definitions: Definitions, organization_id: str, external_id: str, status: object, now_ms: int
-) -> Subscription | None:
-    """Return the newest of this status; without a status the active, else the pending one."""
+) -> Subscription:
+    """Return the newest of this status; without a status the active, else the pending one.
+
+    Raises:
+        Rejection: there is none.
+    """
     wanted = ("active", "pending") if not status else (status,)
     index, name = definitions.subscription_index, (organization_id, external_id)
     known = index.of_external_id if status == "canceled" else index.lasting_of
@@ -354,7 +341,7 @@ def find_subscription(
         for one in newest_first:
             if one.status_at(now_ms) == one_status:
                 return one
-    return None
+    raise Rejection(not_found("subscription"))
 
 
 def _following(

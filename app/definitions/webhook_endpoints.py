@@ -15,7 +15,7 @@ from app.definitions.command import Command
 from app.definitions.decision import Decision, Deletion, payload_body, payload_text
 from app.definitions.fields import MANDATORY, TAKEN, Fields, is_blank
 from app.definitions.model import SIGNATURE_ALGORITHMS, WEBHOOK_TYPES, WebhookEndpoint
-from app.definitions.outcome import Rejected, invalid, not_found
+from app.definitions.outcome import Rejection, not_found
 from app.definitions.state import Definitions
 
 MOST: Final = 10
@@ -26,7 +26,7 @@ _ALL: Final = "*"
 _UNSENDABLE = re.compile(r"[\x00-\x20\x7f-\x9f\s]")
 
 
-def create(definitions: Definitions, command: Command, now_ms: int) -> Decision | Rejected:
+def create(definitions: Definitions, command: Command, now_ms: int) -> Decision:
     """Make an endpoint."""
     base = WebhookEndpoint(
         id=payload_text(command, "id"),
@@ -42,20 +42,16 @@ def create(definitions: Definitions, command: Command, now_ms: int) -> Decision 
     return _decided(fields, made)
 
 
-def update(definitions: Definitions, command: Command, _: int) -> Decision | Rejected:
+def update(definitions: Definitions, command: Command, _: int) -> Decision:
     """Change the given keys of an endpoint."""
-    old = _find(definitions, command)
-    if old is None:
-        return not_found("webhook_endpoint")
+    old = _found(definitions, command)
     fields = Fields(payload_body(command, "webhook_endpoint"))
     return _decided(fields, _described(definitions, fields, old))
 
 
-def delete(definitions: Definitions, command: Command, _: int) -> Decision | Rejected:
+def delete(definitions: Definitions, command: Command, _: int) -> Decision:
     """End an endpoint."""
-    old = _find(definitions, command)
-    if old is None:
-        return not_found("webhook_endpoint")
+    old = _found(definitions, command)
     return Decision(old, None, (Deletion(old),))
 
 
@@ -80,13 +76,17 @@ def with_first_url(
     return () if changed == first else (changed,)
 
 
-def _find(definitions: Definitions, command: Command) -> WebhookEndpoint | None:
+def _found(definitions: Definitions, command: Command) -> WebhookEndpoint:
     identity = payload_text(command, "lago_id")
-    return definitions.webhook_endpoints.of(command.organization_id).get(identity)
+    found = definitions.webhook_endpoints.of(command.organization_id).get(identity)
+    if found is None:
+        raise Rejection(not_found("webhook_endpoint"))
+    return found
 
 
-def _decided(fields: Fields, made: WebhookEndpoint) -> Decision | Rejected:
-    return invalid(fields.errors) if fields.errors else Decision(made, None, (made,))
+def _decided(fields: Fields, made: WebhookEndpoint) -> Decision:
+    fields.require_valid()
+    return Decision(made, None, (made,))
 
 
 def _described(

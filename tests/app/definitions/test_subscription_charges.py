@@ -12,7 +12,7 @@ from app.definitions.command import Command
 from app.definitions.commands import SubscriptionCharge
 from app.definitions.model import Charge, Plan
 from app.definitions.outcome import Applied, Impact, Rejected
-from app.definitions.subscription_charges import FilterOfCharge
+from app.definitions.plan_charges import FilterOfCharge
 from tests.world import bodies
 from tests.world.definitions_log import ORG, Log
 
