@@ -13,7 +13,6 @@ from agents import (
     close,
     cool,
     flush,
-    forward_ahead,
     probe,
     refold,
     renew,
@@ -32,7 +31,7 @@ PARTITION_AGENTS: Final[tuple[PartitionAgent, ...]] = (
     lambda engine, owned: cool.cool(owned, lambda: len(engine.owned)),
     lambda engine, owned: repair.repair(owned),
     lambda engine, owned: refold.refold(owned, engine.scan, engine.refolder),
-    lambda engine, owned: forward_ahead.forward_ahead(owned, engine.ahead),
+    lambda engine, owned: engine.ahead.go(owned),
 )
 
 WORKER_AGENTS: Final[tuple[WorkerAgent, ...]] = (

@@ -176,10 +176,9 @@ async def first_appended(
     async with started(plain_consumer(settings)) as consumer:
         ends = await consumer.end_offsets(list(starts))
         for tp, start in starts.items():
-            async with _between(consumer, {tp: start}, ends) as batches:
-                async for _, records in batches:
-                    found[tp] = int(records[0].timestamp)
-                    break
+            first = await _first_record(consumer, tp, start, ends[tp])
+            if first is not None:
+                found[tp] = first.timestamp_ms
     return found
 
 
@@ -219,15 +218,9 @@ async def scan(
     """
     if from_offset >= to_offset:
         return
-    try:
-        async with (
-            started(plain_consumer(settings, near=True)) as consumer,
-            _between(consumer, {tp: from_offset}, {tp: to_offset}) as batches,
-        ):
-            async for _, records in batches:
-                yield [log_record(record) for record in records]
-    except OffsetOutOfRangeError as error:
-        raise RecordsDeleted(f"{tp.topic} partition {tp.partition} at {from_offset}") from error
+    async with scan_many(settings, {tp: (from_offset, to_offset)}) as batches:
+        async for _, records in batches:
+            yield records
 
 
 @reading
@@ -265,13 +258,20 @@ async def scan_many(
     positions = {tp: start for tp, (start, _) in ranges.items()}
     try:
         async with (
-            started(plain_consumer(settings)) as consumer,
+            started(plain_consumer(settings, near=True)) as consumer,
             _between(consumer, positions, ends) as batches,
         ):
             async for tp, records in batches:
                 yield tp, [log_record(record) for record in records]
     except OffsetOutOfRangeError as error:
-        raise RecordsDeleted("a log begins later than what is read of it") from error
+        tp, offset = first_deleted(error)
+        raise RecordsDeleted(f"{tp.topic} partition {tp.partition} at {offset}") from error
+
+
+def first_deleted(error: OffsetOutOfRangeError) -> tuple[TopicPartition, int]:
+    """Return the first offset that was asked for of a log that has it no longer."""
+    offsets: dict[TopicPartition, int] = error.args[0]
+    return min(offsets.items())
 
 
 @reading

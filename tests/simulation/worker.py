@@ -66,8 +66,6 @@ def simulated(broker: Broker, redis: Redis) -> Iterator[None]:
         "app.ledger.ledger.uuid4": next_id,
         "app.definitions.shapes.uuid4": next_id,
         "app.ledger.ledger.MERGED_CHUNKS": 8,
-        "app.runtime.partition.ahead.Consumer": lambda **_: Consumer(broker),
-        "app.runtime.scanning.scan.Consumer": lambda **_: Consumer(broker),
         "app.kafka.log_readers.Consumer": lambda **_: Consumer(broker),
         "app.runtime.restoring.restorer.PartitionProducer": lambda _, number: PartitionProducer(
             broker, number

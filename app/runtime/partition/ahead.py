@@ -21,7 +21,7 @@ import msgspec
 from app.bounds.turns import drained
 from app.definitions.judging import Judging
 from app.kafka.clients import NOT_TAKEN, Consumer, started
-from app.kafka.log_readers import newest_value
+from app.kafka.log_readers import READ_TIMEOUT_MS, newest_value, plain_consumer
 from app.kafka.names import TP, TopicPartition
 from app.kafka.record_batch import RawRecord, RecordBatch
 from app.kafka.topics import CELLS_CHANGELOG, RAW_MESSAGE_BYTES
@@ -36,7 +36,6 @@ from tables.changelogged.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
 
-READ_TIMEOUT_MS: Final = 500
 MAX_RECORDS: Final = 1_000
 LOOKS_S: Final = 5.0
 """A fold that others have waited for at two looks in a row is late: most are not, at the second."""
@@ -232,13 +231,7 @@ async def _first_of(*events: asyncio.Event) -> None:
 async def _reader(going: Going) -> AsyncIterator[tuple[Consumer, TopicPartition]]:
     settings = going.shared.settings
     tp = TopicPartition(settings.topic(settings.raw_topic), going.number)
-    reader = Consumer(
-        enable_auto_commit=False,
-        auto_offset_reset="none",
-        isolation_level="read_committed",
-        max_partition_fetch_bytes=2 * RAW_MESSAGE_BYTES,
-        **settings.kafka_options(),
-    )
+    reader = plain_consumer(settings, 2 * RAW_MESSAGE_BYTES, READ_TIMEOUT_MS)
     async with started(reader) as consumer:
         consumer.assign([tp])
         consumer.seek(tp, going.forwarded[0])

@@ -24,6 +24,7 @@ from app.definitions.judging import Judging
 from app.definitions.state import Definitions
 from app.kafka.asked import HELD_S, Fetches, asked
 from app.kafka.clients import Consumer
+from app.kafka.log_readers import first_deleted, plain_consumer
 from app.kafka.names import ConsumerRecord, OffsetOutOfRangeError, TopicPartition
 from app.kafka.topics import EVENTS_REKEYED, RAW_MESSAGE_BYTES
 from app.ledger.ledger import Checkpoint, Ledger, LedgerPart
@@ -186,7 +187,7 @@ class Scan:
                     consumer.getmany(timeout_ms=READ_TIMEOUT_MS, max_records=MAX_RECORDS)
                 )
             except OffsetOutOfRangeError as error:
-                tp, offset = _first_of(error)
+                tp, offset = first_deleted(error)
                 raise BeyondRetention(
                     f"{tp.topic} partition {tp.partition} has no offset {offset} any more: what is "
                     "computed from events since then cannot be computed again. Keep retention.ms "
@@ -215,13 +216,8 @@ class Scan:
     async def _connected(self) -> Consumer:
         """Return the reader of Kafka, made when the ledger does not have everything."""
         if self._consumer is None:
-            self._consumer = Consumer(
-                enable_auto_commit=False,
-                auto_offset_reset="none",
-                isolation_level="read_committed",
-                fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
-                max_partition_fetch_bytes=2 * RAW_MESSAGE_BYTES,
-                **self._settings.reader_options(),
+            self._consumer = plain_consumer(
+                self._settings, 2 * RAW_MESSAGE_BYTES, FETCH_MAX_WAIT_MS, near=True
             )
             async with asked() if self._operation == "query" else nullcontext():
                 await self._consumer.start()
@@ -385,8 +381,3 @@ def may_hold(value: bytes | None, headers: Headers, sought: Sequence[Sequence[by
     if not sought or headers or value is None or b"\\" in value:
         return True
     return all(any(text in value for text in texts) for texts in sought)
-
-
-def _first_of(error: OffsetOutOfRangeError) -> tuple[TopicPartition, int]:
-    offsets: dict[TopicPartition, int] = error.args[0]
-    return min(offsets.items())
