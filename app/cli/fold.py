@@ -19,7 +19,6 @@ from app.cli.remote import told_error
 from app.definitions.files import InvalidDefinitionsFile, read_definitions
 from app.definitions.outcome import Rejected
 from app.definitions.subscription_requests import LATEST_START_MS
-from app.offline.arrival_log import ArrivalLog
 from app.offline.fold import DefinitionLine, OfflineMeter
 from app.wire.usage_records import Topic
 
@@ -97,8 +96,8 @@ def fold(
     defined = _definitions(definitions)
     output = click.get_binary_stream("stdout")
     write = lines_to(output)
-    with ArrivalLog() as taken, tempfile.TemporaryFile(prefix="meter-fold-") as file:
-        meter, made = OfflineMeter(taken), _Made(file, topics)
+    with tempfile.TemporaryFile(prefix="meter-fold-") as file:
+        meter, made = OfflineMeter(), _Made(file, topics)
         _run(meter, defined, events, at_ms, made)
         file.seek(0)
         for line in file:

@@ -21,7 +21,6 @@ from app.cli.exits import DIFFERS, NotThere, NoVerdict, not_installed
 from app.cli.output import echo
 from app.cli.words import TEXT
 from app.definitions.files import InvalidDefinitionsFile, read_definitions
-from app.offline.arrival_log import ArrivalLog
 from app.offline.fold import DefinitionLine, OfflineMeter
 from app.offline.stated import (
     FORMAT,
@@ -169,8 +168,8 @@ def _verdict(
     try:
         lines = read_definitions(contents["definitions.jsonl"].splitlines())
         defined = [DefinitionLine(each.append_time_ms, each.offset, each.value) for each in lines]
-        with ArrivalLog() as taken, EventsFile(events) as arrived:
-            meter = OfflineMeter(taken)
+        with EventsFile(events) as arrived:
+            meter = OfflineMeter()
             meter.run_logs(defined, arrived.logs(), cut_ms)
             found = compared(wanted, stated, values, meter.records)
             # Whoever disputes a figure reads these.

@@ -2,53 +2,41 @@
 
 from __future__ import annotations
 
-import tempfile
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from operator import attrgetter
-from typing import IO, NamedTuple, Self
+from pathlib import Path
+from tempfile import gettempdir
+from typing import NamedTuple
 
 import msgspec
 
 from app.wire.arrivals import Arrival, Position, SubscriptionKey
+from tables.spool import UnnamedFile
 
 IN_MEMORY = 50_000
 """Events kept in memory before they are written to the file."""
 
 
 class ArrivalLog:
-    """Every event that was taken, kept for refolds; used by `with` where there may be many.
+    """Every event that was taken, kept for refolds: memory does not grow with them."""
 
-    Memory does not grow with them. The file has no name and leaves nothing behind.
-    """
-
-    def __init__(self, in_memory: int = IN_MEMORY) -> None:
-        self._in_memory = in_memory
+    def __init__(self) -> None:
         self._recent: dict[SubscriptionKey, list[Arrival]] = {}
         self._recent_count = 0
+        self._file = UnnamedFile(Path(gettempdir()))
+        self._end = 0
         self._pages: dict[SubscriptionKey, list[_Page]] = {}
         """Each subscription's pages, in the order of writing."""
         self._looked_into: tuple[int, Sequence[Arrival]] = (-1, ())
         """(start in the file, arrivals) of the page that `at` read last."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    @cached_property
-    def _file(self) -> IO[bytes]:
-        """The file, made for the first page: few events need none."""
-        return tempfile.TemporaryFile(prefix="meter-fold-")
 
     def take(self, arrivals: Sequence[Arrival]) -> None:
         """Keep more arrivals, in order of position."""
         for arrival in arrivals:
             self._recent.setdefault(arrival.name, []).append(arrival)
         self._recent_count += len(arrivals)
-        if self._recent_count > self._in_memory:
+        if self._recent_count > IN_MEMORY:
             self._write()
 
     def of(self, name: SubscriptionKey) -> Iterator[Sequence[Arrival]]:
@@ -69,16 +57,15 @@ class ArrivalLog:
         return _arrival_at(self._looked_into[1], position)
 
     def _read(self, page: _Page) -> Sequence[Arrival]:
-        self._file.seek(page.start)
-        return _DECODER.decode(self._file.read(page.size))
+        return _DECODER.decode(self._file.read(page.start, page.size))
 
     def _write(self) -> None:
-        at = self._file.seek(0, 2)
         for name, arrivals in self._recent.items():
             written = _ENCODER.encode(arrivals)
-            page = _Page(at, len(written), arrivals[-1].position)
+            self._file.write(written, self._end)
+            page = _Page(self._end, len(written), arrivals[-1].position)
             self._pages.setdefault(name, []).append(page)
-            at += self._file.write(written)
+            self._end += len(written)
         self._recent.clear()
         self._recent_count = 0
 

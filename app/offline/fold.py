@@ -63,11 +63,7 @@ class EventLine(NamedTuple):
 class OfflineMeter:
     """Both logs applied as far as they were fed, on one partition that owns everything."""
 
-    def __init__(
-        self,
-        taken: ArrivalLog | None = None,
-        wants: Callable[[SubscriptionKey], bool] = lambda name: True,
-    ) -> None:
+    def __init__(self, wants: Callable[[SubscriptionKey], bool] = lambda name: True) -> None:
         """Take `wants`: whether an external subscription is folded at all."""
         self._wants = wants
         self.definitions = Definitions()
@@ -79,7 +75,7 @@ class OfflineMeter:
         self.refused: list[RefusedArrival | Refusal] = []
         self.rejected: list[tuple[int, Rejected]] = []
         """Offsets of definitions that changed nothing, and why."""
-        self._taken = ArrivalLog() if taken is None else taken
+        self._taken = ArrivalLog()
         self._slice: list[Arrival] = []
         self._schedule = Schedule(self.partition, ())
         self._closed_before_ms = -1

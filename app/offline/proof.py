@@ -27,7 +27,6 @@ from app.kafka.reading import driven
 from app.kafka.topics import METER_DEFINITIONS, admin_client
 from app.meter.errors import Unavailable
 from app.meter.evidence import Difference, TopicsReport
-from app.offline.arrival_log import ArrivalLog
 from app.offline.comparison import Comparison, Differing, MessagePlace
 from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
 from app.settings import Settings
@@ -105,10 +104,10 @@ class _Proof:
             if log.start > 0:
                 told = f"{raw} partition {log.tp.partition} begins at offset {log.start}"
                 return TopicsReport(unproved=told)
-        with ArrivalLog() as taken, ExitStack() as stack:
+        with ExitStack() as stack:
             # A fold ends at its last cut, a log may go on.
             events = [_events(log, stack.enter_context(self._read(log))) for log in logs]
-            self._fold(OfflineMeter(taken, self._is_wanted), lines, events)
+            self._fold(OfflineMeter(self._is_wanted), lines, events)
         comparison = self._comparison
         comparison.end()
         return TopicsReport(

@@ -25,7 +25,6 @@ from app.definitions.log import apply
 from app.definitions.set_asides import named_in
 from app.definitions.state import Definitions
 from app.kafka.log_readers import LogRecord
-from app.offline.arrival_log import ArrivalLog
 from app.offline.export import event_line
 from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
 from app.offline.stated import NAMES, SUMS, StatedFigure, figure, last_cut_ms
@@ -77,10 +76,9 @@ def statement(
     for line in defined:
         apply(known, line.value, line.append_time_ms, line.offset)
     kept = list(_own(events_until(cut_ms), wanted.name, known, asides, cut_ms))
-    with ArrivalLog() as taken:
-        meter = OfflineMeter(taken)
-        meter.run(defined, kept, cut_ms)
-        listed = events_csv(meter, wanted, chosen, kept)
+    meter = OfflineMeter()
+    meter.run(defined, kept, cut_ms)
+    listed = events_csv(meter, wanted, chosen, kept)
     contents = (
         _text(figure(wanted, chosen, tzdata_version())),
         b"".join(value + b"\n" for value in chosen),

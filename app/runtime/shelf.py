@@ -7,21 +7,19 @@ lasts as long as the process.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryFile
 
 from app.definitions.indexes.rows import CHUNK_BYTES, Chunk
 from app.runtime import apart
+from tables.spool import UnnamedFile
 
 
 class Shelf:
     """One file without a name; a chunk that nobody has any more makes room for another."""
 
     def __init__(self, directory: Path):
-        self._directory = directory
-        self._file: _File | None = None
+        self._file = UnnamedFile(directory)
         self._end = 0
         self._free: list[int] = []
         """Where there is room before the end."""
@@ -33,15 +31,9 @@ class Shelf:
         again = bool(self._free) and not self._copies
         first = self._free.pop() if again else self._end
         try:
-            if self._file is None:
-                self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-                with TemporaryFile(dir=self._directory) as file:
-                    self._file = _File(os.dup(file.fileno()))
-            written = os.pwrite(self._file.descriptor, chunk, first)
+            self._file.write(chunk, first)
         except OSError:
             # No room, or no file: it rests in memory then.
-            written = -1
-        if self._file is None or written < len(chunk):
             if again:
                 self._free.append(first)
             return chunk
@@ -58,24 +50,12 @@ class Shelf:
             self._copies -= 1
 
 
-class _File:
-    """An open file, until nobody has it any more."""
-
-    __slots__ = ("descriptor",)
-
-    def __init__(self, descriptor: int):
-        self.descriptor = descriptor
-
-    def __del__(self) -> None:
-        os.close(self.descriptor)
-
-
 class _Shelved:
     """A chunk on the shelf."""
 
     __slots__ = ("_file", "_first", "_free", "_length")
 
-    def __init__(self, file: _File, first: int, length: int, free: list[int]):
+    def __init__(self, file: UnnamedFile, first: int, length: int, free: list[int]):
         self._file = file
         self._first = first
         self._length = length
@@ -87,7 +67,4 @@ class _Shelved:
     def __getitem__(self, part: slice) -> bytes:
         """Return some bytes. Raises OSError if the disk gives them no more."""
         first, end, _ = part.indices(self._length)
-        found = os.pread(self._file.descriptor, end - first, self._first + first)
-        if len(found) != end - first:
-            raise OSError(f"local disk has {len(found)} of {end - first} bytes of what rests")
-        return found
+        return self._file.read(self._first + first, end - first)

@@ -12,8 +12,7 @@ from msgspec.structs import replace
 
 from app.definitions import commands
 from app.definitions.model import SettingsRecord
-from app.offline import fold
-from app.offline.arrival_log import ArrivalLog
+from app.offline import arrival_log, fold
 from app.offline.fold import EventLine, OfflineMeter
 from app.wire.arrivals import Arrival
 from bench.growth.spent import steps_of
@@ -57,9 +56,8 @@ def folded(
     definitions: Iterable[CommandAt],
     events: Iterable[Arrival],
     at_ms: int = END_MS,
-    taken: ArrivalLog | None = None,
 ) -> OfflineMeter:
-    meter = OfflineMeter(taken)
+    meter = OfflineMeter()
     meter.run(
         logged(definitions),
         [EventLine(a.append_time_ms, a.raw_partition, a.raw_offset, a.event.body) for a in events],
@@ -81,9 +79,10 @@ def test_records_are_those_of_a_live_partition(
         live.define_until(arrival.append_time_ms)
         live.deliver([arrival])
     live.close_until(END_MS)
-    with pytest.MonkeyPatch.context() as patch, ArrivalLog(in_memory) as taken:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fold, "_SLICE_EVENTS", slice_events)
-        meter = folded(definitions, events, taken=taken)
+        patch.setattr(arrival_log, "IN_MEMORY", in_memory)
+        meter = folded(definitions, events)
     assert sorted(record.value for record in meter.records) == live.values()
 
 
@@ -109,8 +108,8 @@ def test_a_repeated_id_with_another_body_is_refused(
     spelled = replace(sent[1].event, body=sent[1].event.body + b" ")
     sent.append(replace(sent[1], event=spelled, raw_offset=6))
     monkeypatch.setattr(fold, "_SLICE_EVENTS", slice_events)
-    with ArrivalLog(in_memory) as taken:
-        meter = folded(with_another_subscription(definitions_of(["sum"])), sent, taken=taken)
+    monkeypatch.setattr(arrival_log, "IN_MEMORY", in_memory)
+    meter = folded(with_another_subscription(definitions_of(["sum"])), sent)
     assert [
         (one.arrival.raw_offset, one.code)
         for one in meter.refused

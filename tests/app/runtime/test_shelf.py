@@ -19,8 +19,7 @@ def shelf(tmp_path: Path) -> Shelf:
 
 def descriptor(shelf: Shelf) -> int:
     """Return the number of its file."""
-    assert shelf._file is not None
-    return shelf._file.descriptor
+    return shelf._file._descriptor
 
 
 def test_rows_on_the_shelf_are_as_in_a_list(
