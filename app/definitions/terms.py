@@ -21,7 +21,6 @@ from app.definitions.indexes.index import CodeKey
 from app.definitions.indexes.organizations import NOTHING_OF_ITS_OWN, OwnTerms
 from app.definitions.model import (
     DEFAULT_TIMEZONE,
-    Customer,
     Organization,
     Plan,
     SettingsRecord,
@@ -362,12 +361,17 @@ def subscription_terms(
             moments.update(at_ms for at_ms in later if until_ms is None or at_ms <= until_ms)
     terms: list[Terms] = []
     for at_ms in sorted(moments):
-        entry = _terms_at(at_ms, subscription, customer, plan, organization, definitions)
-        if entry is not None and newest.superseded_at_ms is not None:
+        # A deleted plan as it last was: periods that ran under it still close.
+        one, its_plan = subscription.at(at_ms), plan.last_before_deletion(at_ms)
+        if one is None or its_plan is None:
+            continue
+        if newest.superseded_at_ms is not None:
             # From the first moment on: only what is never published is taken from it.
-            superseded = replace(entry.subscription, superseded_at_ms=newest.superseded_at_ms)
-            entry = entry._replace(subscription=superseded)
-        if entry is not None and (not terms or entry[1:] != terms[-1][1:]):
+            one = replace(one, superseded_at_ms=newest.superseded_at_ms)
+        owner, settings = customer.at(at_ms), definitions.settings_at(at_ms)
+        own = NOTHING_OF_ITS_OWN if owner is None else (owner.timezone, owner.grace_days)
+        entry = _terms(at_ms, one, own, its_plan, organization.at(at_ms), settings)
+        if not terms or entry[1:] != terms[-1][1:]:
             terms.append(entry)
     return terms
 
@@ -443,23 +447,6 @@ def _kept(grid: PeriodGrid) -> PeriodGrid:
 def _timezone_of(organization: Organization | None) -> str:
     """Return the timezone of customers that have none of their own."""
     return organization.timezone if organization else DEFAULT_TIMEZONE
-
-
-def _terms_at(
-    at_ms: int,
-    subscriptions: Versions[Subscription],
-    customers: Versions[Customer],
-    plans: Versions[Plan],
-    organizations: Versions[Organization],
-    definitions: Definitions,
-) -> Terms | None:
-    # A deleted plan as it last was: periods that ran under it still close.
-    subscription, plan = subscriptions.at(at_ms), plans.last_before_deletion(at_ms)
-    if subscription is None or plan is None:
-        return None
-    customer, settings = customers.at(at_ms), definitions.settings_at(at_ms)
-    own = NOTHING_OF_ITS_OWN if customer is None else (customer.timezone, customer.grace_days)
-    return _terms(at_ms, subscription, own, plan, organizations.at(at_ms), settings)
 
 
 def _terms(

@@ -109,36 +109,33 @@ class MemberStore:
     async def _load(
         self, number: int, texts: dict[SetKey, list[str]]
     ) -> dict[MemberKey, bytes | None]:
+        found = await self._look(number, texts)
+        return {
+            (key, text): packed
+            for (key, wanted), (_, members) in zip(texts.items(), found, strict=True)
+            for text, packed in zip(wanted, members, strict=True)
+        }
+
+    async def _look(
+        self, number: int, texts: Mapping[SetKey, Sequence[str]]
+    ) -> list[tuple[int, Sequence[bytes | None]]]:
+        """Return how many members each of the sets has, and those of the texts named with it.
+
+        Raise MembersLost unless Redis says that the partition is at an expected flush, and each
+        set has the members that were written to it.
+        """
         allowed = self._expected.get(number, {None})
+        names = [self._set(number, key) for key in texts]
         async with self._redis.pipeline(transaction=True) as pipeline:
-            self._ask_standing(number, pipeline)
-            if texts:
-                pipeline.hmget(self._counts(number), [self._set(number, key) for key in texts])
-            for key, wanted in texts.items():
-                pipeline.hlen(self._set(number, key))
-                pipeline.hmget(self._set(number, key), [text.encode() for text in wanted])
-            meta, counted_at_all, *answers = await pipeline.execute()
-        self._check_standing(number, meta, counted_at_all, allowed)
-        counts, answers = (answers[0], answers[1:]) if texts else ([], [])
-        found: dict[MemberKey, bytes | None] = {}
-        for i, (key, wanted) in enumerate(texts.items()):
-            length, packed = answers[2 * i], answers[2 * i + 1]
-            await self._check_length(number, key, int(counts[i] or 0), length)
-            found.update(((key, text), value) for text, value in zip(wanted, packed, strict=True))
-        return found
-
-    def _ask_standing(self, number: int, pipeline: Any) -> None:
-        pipeline.hmget(self._meta(number), ["flush", "members"])
-        pipeline.exists(self._counts(number))
-
-    def _check_standing(
-        self,
-        number: int,
-        meta: Sequence[bytes | None],
-        counted_at_all: int,
-        allowed: set[int | None],
-    ) -> None:
-        """Raise MembersLost unless Redis says that the partition is at an expected flush."""
+            pipeline.hmget(self._meta(number), ["flush", "members"])
+            pipeline.exists(self._counts(number))
+            if names:
+                pipeline.hmget(self._counts(number), names)
+            for name, wanted in zip(names, texts.values(), strict=True):
+                pipeline.hlen(name)
+                if wanted:
+                    pipeline.hmget(name, [text.encode() for text in wanted])
+            meta, counted_at_all, *rest = await pipeline.execute()
         flush, members = map(_integer, meta)
         # A write may have begun since, or been answered before this was.
         if flush not in allowed | self._expected.get(number, {None}):
@@ -146,6 +143,13 @@ class MemberStore:
         if members and not counted_at_all:
             # With its count evicted, too, a set that is gone looks like one that never was.
             raise MembersLost(f"it is not known what sets partition {number} has")
+        answers, found = iter(rest), list[tuple[int, Sequence[bytes | None]]]()
+        counts = next(answers, ())
+        for (key, wanted), counted in zip(texts.items(), counts, strict=True):
+            length = next(answers)
+            await self._check_length(number, key, int(counted or 0), length)
+            found.append((length, next(answers) if wanted else ()))
+        return found
 
     async def load_sets(self, number: int, keys: Sequence[SetKey]) -> list[Packed]:
         """Return all packed members of sets. A silent Redis is not waited for.
@@ -196,9 +200,9 @@ class MemberStore:
         }
 
     async def _scan(self, number: int, cursors: Sequence[tuple[SetKey, int]]) -> SomeMembers:
-        lengths = await self._lengths(number, [key for key, _ in cursors])
+        found = await self._look(number, {key: () for key, _ in cursors})
         count, some = 0, list[tuple[SetKey, int]]()
-        for one, length in zip(cursors, lengths, strict=True):
+        for one, (length, _) in zip(cursors, found, strict=True):
             if count >= MOST_MEMBERS:
                 break
             count += min(length, MEMBERS_IN_A_CALL)
@@ -211,22 +215,6 @@ class MemberStore:
             key: (int(after), {text.decode(): kept for text, kept in members.items()})
             for (key, _), (after, members) in zip(some, answers, strict=True)
         }
-
-    async def _lengths(self, number: int, keys: Sequence[SetKey]) -> list[int]:
-        """Return how many members sets have; raise MembersLost if others were written."""
-        allowed = self._expected.get(number, {None})
-        names = [self._set(number, key) for key in keys]
-        async with self._redis.pipeline(transaction=True) as pipeline:
-            self._ask_standing(number, pipeline)
-            pipeline.hmget(self._counts(number), names)
-            for name in names:
-                pipeline.hlen(name)
-            meta, counted_at_all, counts, *found = await pipeline.execute()
-            lengths: list[int] = found
-        self._check_standing(number, meta, counted_at_all, allowed)
-        for key, counted, length in zip(keys, counts, lengths, strict=True):
-            await self._check_length(number, key, int(counted or 0), length)
-        return lengths
 
     async def _check_length(self, number: int, key: SetKey, counted: int, length: int) -> None:
         """Raise MembersLost if a set has other members than were written to it."""

@@ -4838,8 +4838,8 @@ BUGS = (
     Bug(
         "timezone-of-organizations-in-force-at-once",
         "app/definitions/terms.py",
-        "plan, organizations.at(at_ms), settings)",
-        "plan, organizations.at(), settings)",
+        "its_plan, organization.at(at_ms), settings)",
+        "its_plan, organization.at(), settings)",
         "tests/app/definitions/test_organizations.py"
         "::test_what_a_customer_says_goes_before_what_its_organization_says",
     ),
