@@ -250,13 +250,14 @@ async def take_raw(owned: OwnedPartition, batch: RecordBatch, forwarder: Forward
     """
     checkpoint = owned.state.checkpoint
     _require_next(batch, checkpoint.raw_next)
-    turns, work = owned.shared.turns, decoding_of(owned)
+    turns, work = owned.shared.turns, decoding_of(owned.number)
     failpoint("after-fetch")
     portion = Portion(batch, checkpoint.raw_next, checkpoint.append_time_ms)
     judging = Judging.by(owned.shared.definitions)
     await turns.run(work, portion.decode(owned.shared, owned.number, judging))
     runs = portion.runs(owned.shared.homes, owned.number)
-    await turns.watched(work, portion.forward(owned, forwarder))
+    forwarding = portion.forward(forwarder, owned.forwards, owned.forwarded[0])
+    await turns.watched(work, forwarding)
     corrections = portion.corrections
     if corrections:
         corrections = await without_lost(owned, corrections)
@@ -296,7 +297,7 @@ async def take_rekeyed(owned: OwnedPartition, batch: RecordBatch) -> bool:
     portion = RekeyedPortion(batch, checkpoint.rekeyed_next, dict(checkpoint.marks))
     judging = Judging.by(definitions).of_forwards()
     steps = portion.decode(judging, definitions.set_asides)
-    await owned.shared.turns.run(decoding_of(owned), steps)
+    await owned.shared.turns.run(decoding_of(owned.number), steps)
     corrections = portion.corrections
     if corrections:
         corrections = await without_lost(owned, corrections)

@@ -22,6 +22,7 @@ from app.definitions.versions import Versions
 from app.kafka.placing import DeliveryBroken
 from app.kafka.record_batch import RawRecord, RecordBatch
 from app.runtime.partition.ahead import Ahead
+from app.runtime.partition.forwarder import Forwards
 from app.runtime.partition.next_flush import NextFlush
 from app.runtime.partition.portion import MAX_STAMP_AHEAD_MS, ClockAhead, Portion
 from app.settings import Settings
@@ -38,6 +39,7 @@ def _owned(shared: SimpleNamespace, checkpoint: Checkpoint, **more: Any) -> Any:
     """Partition 3, as far as a portion asks."""
     state = SimpleNamespace(checkpoint=checkpoint)
     places = {"number": 3, "shared": shared, "state": state, "forwarded": (0, -1)}
+    more["forwards"] = Forwards()
     more["note_forwarded"] = lambda *_: None
     more.setdefault("life", SimpleNamespace(is_given_up=lambda: False))
     return SimpleNamespace(**places, abandoned=False, wants_care=no_care, **more)

@@ -14,7 +14,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -29,7 +29,8 @@ from app.log import facts
 from app.runtime.context import WorkerContext
 from app.runtime.partition.forwarder import Forwarder, Forwards
 from app.runtime.partition.life import Life, State
-from app.runtime.partition.portion import Forwarding, Portion, decoding_of
+from app.runtime.partition.owned import OwnedPartition
+from app.runtime.partition.portion import Portion, decoding_of
 from app.runtime.progress import Progress
 from app.runtime.topics.changelogs import CHECKPOINT_KEY
 from tables.changelogged.checkpoint import Checkpoint
@@ -43,37 +44,6 @@ LOOKS_S: Final = 5.0
 
 class NotReadAhead(Exception):
     """Records may end the process that decodes them: the fold finds out which, with care."""
-
-
-class Going(Forwarding, Protocol):
-    """A partition whose raw log is read ahead of its fold."""
-
-    @property
-    def shared(self) -> WorkerContext: ...
-
-    @property
-    def life(self) -> Life: ...
-
-    @property
-    def stalled(self) -> asyncio.Event:
-        """Set while the fold stands and waits for Redis."""
-        ...
-
-    def wants_care(self, tp: TP, first: int) -> bool:
-        """Return whether records are tried in a copy of the process before they are read here."""
-        ...
-
-    async def find_place(self) -> bool:
-        """Find out from where on something may be left to forward; False: it cannot be told."""
-        ...
-
-    def note_forwarded(self, next_offset: int, append_time_ms: int) -> None:
-        """Note that everything before is forwarded."""
-        ...
-
-    def reported(self, told: Progress) -> Progress:
-        """Return what was told of it before, with how far it is forwarded now."""
-        ...
 
 
 class RestoringPartition:
@@ -117,6 +87,10 @@ class RestoringPartition:
     def reported(self, told: Progress) -> Progress:
         """Return what the owner before told, with how far it is forwarded now."""
         return told._replace(append_time_ms=self.forwarded[1])
+
+
+Going: TypeAlias = OwnedPartition | RestoringPartition
+"""A partition whose raw log is read ahead of its fold."""
 
 
 class Ahead:
@@ -186,7 +160,7 @@ class Ahead:
     ) -> None:
         """Forward what is in records up to an offset, and tell how far that is."""
         batch = RecordBatch([records], tp, going.forwarded[0], next_offset, 0)
-        shared, work = going.shared, decoding_of(going)
+        shared, work = going.shared, decoding_of(going.number)
         if records and going.wants_care(tp, going.forwarded[0]):
             failed = await shared.first_failure([partial(_decode, going, batch)])
             if failed is not None:
@@ -197,7 +171,8 @@ class Ahead:
             await shared.turns.run(work, portion.decode(shared, going.number, judging))
             # What is at home is folded when the partition goes on.
             portion.runs(shared.homes, going.number)
-            await shared.turns.watched(work, portion.forward(going, self._forwarder))
+            forwarding = portion.forward(self._forwarder, going.forwards, going.forwarded[0])
+            await shared.turns.watched(work, forwarding)
             # Forwards of a batch that stands still come first.
             await going.forwards.settle(going.forwards.count)
             going.note_forwarded(portion.next_offset, portion.append_time_ms)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import islice
 from operator import itemgetter
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from app.bounds.limits import PORTION_BYTES, PORTION_EVENTS, TRUST_AFTER_MS
 from app.bounds.turns import STEP_ITEMS, Steps, Work
@@ -94,21 +94,6 @@ _TRUSTS: dict[ProducerTrust | None, int] = {"claimed": 0, "topic": 1, "header": 
 
 _RAW_ORDER = itemgetter(0, 1)
 """What is leaving goes by raw offset and array index."""
-
-
-class Forwarding(Protocol):
-    """A partition, as far as forwarding asks."""
-
-    @property
-    def number(self) -> int: ...
-
-    @property
-    def forwards(self) -> Forwards: ...
-
-    @property
-    def forwarded(self) -> tuple[int, int]:
-        """(next raw offset, append time) after the last record whose forwards were sent."""
-        ...
 
 
 class _Reading(NamedTuple):
@@ -272,12 +257,13 @@ class Portion:
                 self._away.append((home, run))
         return runs
 
-    async def forward(self, owned: Forwarding, forwarder: Forwarder) -> None:
-        """Send what is away; homes skip what lies before the last they took, hence the order."""
+    async def forward(self, forwarder: Forwarder, forwards: Forwards, forwarded_next: int) -> None:
+        """Send what is away; homes skip what lies before the last they took, hence the order.
+
+        `forwarded_next`: what lies before that raw offset was forwarded ahead, and acknowledged.
+        """
         if not self._away and not self._away_corrections:
             return
-        # What was forwarded ahead is acknowledged.
-        forwarded_next, _ = owned.forwarded
         leaving: list[Leaving] = []
         odd: list[tuple[int, Arrival | CorrectionArrival]] = [*self._away_corrections]
         for home, ((organization_id, external_id, _), run) in self._away:
@@ -291,7 +277,7 @@ class Portion:
             if count % STEP_ITEMS == 0:
                 await asyncio.sleep(0)
         leaving.sort(key=_RAW_ORDER)
-        await owned.forwards.send(forwarder, leaving)
+        await forwards.send(forwarder, leaving)
 
 
 def _by_steps(
@@ -327,9 +313,9 @@ def _by_steps(
     return True
 
 
-def decoding_of(owned: Forwarding) -> Work:
+def decoding_of(number: int) -> Work:
     """Return the work of one partition; by it each has its share of turns."""
-    return Work("decode", "events", f"partition {owned.number}")
+    return Work("decode", "events", f"partition {number}")
 
 
 def _is_believed(arrival: Arrival, judging: Judging, append_time_ms: int, headers: Headers) -> bool:
