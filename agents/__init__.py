@@ -13,6 +13,7 @@ from agents import (
     close,
     cool,
     flush,
+    forward_ahead,
     probe,
     refold,
     renew,
@@ -31,7 +32,7 @@ PARTITION_AGENTS: Final[tuple[PartitionAgent, ...]] = (
     lambda engine, owned: cool.cool(owned, lambda: len(engine.owned)),
     lambda engine, owned: repair.repair(owned),
     lambda engine, owned: refold.refold(owned, engine.scan, engine.refolder),
-    lambda engine, owned: engine.ahead.go(owned),
+    lambda engine, owned: forward_ahead.forward_ahead(owned, engine.ahead),
 )
 
 WORKER_AGENTS: Final[tuple[WorkerAgent, ...]] = (
