@@ -17,7 +17,7 @@ from app.cli.rows import Output, Rows, output_options
 from app.cli.usage import customer_of, pending_text
 from app.cli.words import COUNT, REVISION, TEXT, TIME
 from app.meter.evidence import Status
-from app.wire.answer_rows import EVENT_COLUMNS, EVENT_INSTANTS, event_rows, place_text
+from app.wire.answer_rows import EVENT_INSTANTS, EXPLAINED_COLUMNS, event_rows, place_text
 
 
 @click.command()
@@ -101,7 +101,7 @@ def explain(
         require_known(worker, subscription, metric)
     output.show(
         lambda: answer,
-        lambda: Rows(EVENT_COLUMNS, _rows(asked, answer, is_whole=is_whole), EVENT_INSTANTS),
+        lambda: Rows(EXPLAINED_COLUMNS, _rows(asked, answer, is_whole=is_whole), EVENT_INSTANTS),
         lambda: _print(answer["explanation"], answer["meta"]),
     )
     if not answer["explanation"]["equal"]:
@@ -118,7 +118,7 @@ def _rows(
 ) -> Iterator[list[str]]:
     while True:
         for event in answer["explanation"]["events"]:
-            yield from event_rows(event)
+            yield from event_rows(event, EXPLAINED_COLUMNS)
         number = answer["meta"]["next_page"]
         if not is_whole or number is None:
             return

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import chain
-from typing import Final
 
 import click
 
@@ -12,8 +11,7 @@ from app.cli.output import echo
 from app.cli.remote import Json, RequestRefused, remote, remote_options, segment
 from app.cli.rows import Output, Rows, output_options
 from app.cli.words import TEXT
-from app.wire.answer_rows import place_text
-from app.wire.record_rows import pairs_text
+from app.wire.answer_rows import EVENT_INSTANTS, TRACED_COLUMNS, event_rows, place_text
 
 
 @click.command()
@@ -41,58 +39,13 @@ def trace(
     arrivals = answer["trace"]["arrivals"]
     output.show(
         lambda: answer,
-        lambda: Rows(_COLUMNS, chain.from_iterable(map(_rows_of, arrivals)), _INSTANTS),
+        lambda: Rows(
+            TRACED_COLUMNS,
+            chain.from_iterable(event_rows(arrival, TRACED_COLUMNS) for arrival in arrivals),
+            EVENT_INSTANTS,
+        ),
         lambda: _print_all(arrivals),
     )
-
-
-_COLUMNS: Final = (
-    "status",
-    "reason",
-    "amended",
-    "timestamp",
-    "code",
-    "append_time",
-    "position",
-    "duplicate_of",
-    "billable_metric_code",
-    "charge_code",
-    "period_from",
-    "period_until",
-    "filters",
-    "grouped_by",
-    "value",
-    "counts_from_cut",
-)
-_INSTANTS: Final = frozenset(
-    {"timestamp", "append_time", "period_from", "period_until", "counts_from_cut"}
-)
-
-
-def _rows_of(arrival: Json) -> Iterator[list[str]]:
-    """Yield a row for each charge that looked at an arrival; one without, where none did."""
-    first = arrival["duplicate_of"]
-    for charge in arrival["charges"] or [{}]:
-        period = charge.get("period") or {}
-        texts = (
-            arrival["status"],
-            charge.get("reason") or arrival["reason"],
-            "true" if arrival["amended"] else "false",
-            arrival["timestamp"],
-            arrival["code"],
-            arrival["position"]["append_time"],
-            place_text(arrival["position"]),
-            None if first is None else place_text(first),
-            charge.get("billable_metric_code"),
-            charge.get("charge_code"),
-            period.get("from"),
-            period.get("until"),
-            pairs_text(charge.get("filters")),
-            pairs_text(charge.get("grouped_by")),
-            charge.get("value"),
-            charge.get("counts_from_cut"),
-        )
-        yield ["" if text is None else str(text) for text in texts]
 
 
 def _print_all(arrivals: Sequence[Json]) -> None:

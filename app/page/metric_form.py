@@ -31,7 +31,6 @@ class Filled(NamedTuple):
     aggregation_type: str = PLACEHOLDER
     field_name: str = ""
     recurring: bool = False
-    weighted_interval: str = ""
     rounding_function: str = ""
     rounding_precision: str = ""
     expression: str = ""

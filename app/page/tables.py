@@ -26,7 +26,6 @@ class Row(NamedTuple):
 
     key: str
     cells: Sequence[Node]
-    class_: str | None = None
 
 
 def table(
@@ -69,7 +68,7 @@ def _row(name: str, opened: Sequence[Html], row: Row) -> Html:
             for of_column, node in zip(opened, row.cells, strict=True)
         ]
     )
-    return el("tr", Html(cells), id=f"{name}.{quote(row.key, safe='')}", class_=row.class_)
+    return el("tr", Html(cells), id=f"{name}.{quote(row.key, safe='')}")
 
 
 def facts(pairs: Iterable[tuple[str, Node]]) -> Html:

@@ -11,6 +11,7 @@ from app.api.events.fees import unpriced
 from app.api.http import json_text
 from app.billing_periods.instants import iso_milliseconds, iso_seconds, parse_iso8601_ms
 from app.bounds.nesting import PARSED_LEVELS, deeper_than
+from app.definitions.command import verbatim
 from app.definitions.fields import scalar_text
 from app.definitions.state import Definitions
 from app.kafka.log_readers import LogRecord
@@ -34,11 +35,7 @@ _INSTANT = ("ce_type", b"usage.instant")
 """Header of the records that are told, so that no other is decoded."""
 
 
-def _as_spelled(number: str) -> msgspec.Raw:
-    return msgspec.Raw(number.encode())
-
-
-_DECODER = msgspec.json.Decoder(float_hook=_as_spelled)
+_DECODER = msgspec.json.Decoder(float_hook=verbatim)
 
 
 def alert(record: LogRecord, _: TopicPartition, __: Definitions) -> Message | None:

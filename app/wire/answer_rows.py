@@ -1,4 +1,4 @@
-"""Answers about usage as rows: periods by cell, explained events by charge, series by window.
+"""Answers about usage as rows: periods by cell, events by charge, series by window.
 
 They are made from the JSON of the API, here for its CSV and by the command line for what it prints.
 Each has columns in an order that only grows, and a text for each column.
@@ -6,7 +6,7 @@ Each has columns in an order that only grows, and a text for each column.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from app.wire.record_rows import pairs_text
@@ -91,9 +91,9 @@ def _figures(figures: Json) -> list[object]:
     ]
 
 
-# Explained events
+# Events
 
-EVENT_COLUMNS: Final = (
+EXPLAINED_COLUMNS: Final = (
     "status",
     "reason",
     "change",
@@ -109,30 +109,49 @@ EVENT_COLUMNS: Final = (
     "revision",
     "cut",
 )
-EVENT_INSTANTS: Final = frozenset({"timestamp", "append_time", "cut"})
+TRACED_COLUMNS: Final = (
+    "status",
+    "reason",
+    "amended",
+    "timestamp",
+    "code",
+    "append_time",
+    "position",
+    "duplicate_of",
+    "billable_metric_code",
+    "charge_code",
+    "period_from",
+    "period_until",
+    "filters",
+    "grouped_by",
+    "value",
+    "counts_from_cut",
+)
+EVENT_INSTANTS: Final = frozenset(
+    {"timestamp", "append_time", "cut", "period_from", "period_until", "counts_from_cut"}
+)
 
 
-def event_rows(event: Json) -> Iterator[list[str]]:
+def event_rows(event: Json, columns: Sequence[str]) -> Iterator[list[str]]:
     """Yield a row for each charge that looked at an event; one without, where none did."""
+    place, first = event["position"], event["duplicate_of"]
+    told = {
+        **event,
+        "amended": "true" if event["amended"] else "false",
+        "append_time": place["append_time"],
+        "position": place_text(place),
+        "duplicate_of": None if first is None else place_text(first),
+    }
     for charge in event["charges"] or [{}]:
-        yield _texts(
-            (
-                event["status"],
-                charge.get("reason") or event["reason"],
-                event["change"],
-                event["transaction_id"],
-                event["timestamp"],
-                event["code"],
-                event["position"]["append_time"],
-                place_text(event["position"]),
-                charge.get("charge_code"),
-                pairs_text(charge.get("filters")),
-                pairs_text(charge.get("grouped_by")),
-                charge.get("value"),
-                charge.get("revision"),
-                charge.get("cut"),
-            )
-        )
+        period = charge.get("period") or {}
+        of_charge = {
+            "reason": charge.get("reason") or event["reason"],
+            "period_from": period.get("from"),
+            "period_until": period.get("until"),
+            "filters": pairs_text(charge.get("filters")),
+            "grouped_by": pairs_text(charge.get("grouped_by")),
+        }
+        yield _texts(map({**told, **charge, **of_charge}.get, columns))
 
 
 def place_text(position: Json) -> str:
@@ -159,18 +178,8 @@ def series_rows(series: Json) -> Iterator[list[str]]:
     """Yield a row for each window of each charge."""
     for charge in series["charges"]:
         for value in charge["values"]:
-            yield _texts(
-                (
-                    value["from"],
-                    value["until"],
-                    charge["charge_code"],
-                    value["units"],
-                    value["total_aggregated_units"],
-                    value["events_count"],
-                    series["billable_metric_code"],
-                    series["external_subscription_id"],
-                )
-            )
+            told = {**series, **charge, **value}
+            yield _texts(told[name] for name in SERIES_COLUMNS)
 
 
 def _texts(values: Iterable[object]) -> list[str]:

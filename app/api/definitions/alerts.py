@@ -9,7 +9,7 @@ from app.api.answering.call import Call, Reply
 from app.api.answering.peers import forward, owner_elsewhere
 from app.api.definitions.definitions_json import metric_json
 from app.api.definitions.subscriptions import subscription_asked_for
-from app.api.http.errors import not_found, root_missing
+from app.api.http.errors import not_found
 from app.billing_periods.instants import iso_seconds
 from app.definitions import commands
 from app.definitions.model import Alert
@@ -33,10 +33,8 @@ async def create(call: Call) -> Any:
         command = commands.create_alerts(*names, many, _status(call))
         made = await call.define(command)
         return {_MANY: [_json(call, alert, {}) for alert in made]}
-    one = body.get(_ROOT) if isinstance(body, dict) else None
-    if not isinstance(one, dict) or not one:
-        raise root_missing(_ROOT)
-    made = await call.define(commands.create_alert(*names, one, _status(call)))
+    command = commands.create_alert(*names, await call.root(_ROOT), _status(call))
+    made = await call.define(command)
     return {_ROOT: _json(call, made, {})}
 
 

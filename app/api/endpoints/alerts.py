@@ -9,10 +9,9 @@ from app.api.endpoints.resource import Resource
 from app.api.schemas import alerts as schemas
 
 _ALL = f"{V1}/subscriptions/{{external_id}}/alerts"
-_ONE = f"{_ALL}/{{code}}"
 
 _alert = Resource(
-    "alert", _ALL, _ONE, schemas.AlertAnswer, nested=True, query=(SUBSCRIPTION_STATUS,)
+    "alert", _ALL, "code", schemas.AlertAnswer, nested=True, query=(SUBSCRIPTION_STATUS,)
 )
 
 ALERTS = (
@@ -23,10 +22,7 @@ ALERTS = (
         answer=schemas.NewAlertAnswer,
     ),
     _alert.list(
-        alerts.index,
-        "List the alerts of a subscription, newest first.",
-        schemas.AlertList,
-        errors=(404,),
+        alerts.index, "List the alerts of a subscription, newest first.", schemas.AlertList
     ),
     *_alert.change(
         alerts.update,

@@ -7,31 +7,19 @@ from app.api.endpoints.parameters import SUBSCRIPTION_STATUS, V1
 from app.api.endpoints.resource import Resource
 from app.api.schemas import charges as schemas
 
-_CHARGES = f"{V1}/plans/{{code}}/charges"
-_CHARGE = f"{_CHARGES}/{{charge_code}}"
-_FILTERS = f"{_CHARGE}/filters"
+_OF_PLAN = f"{V1}/plans/{{code}}/charges"
 _OF_SUBSCRIPTION = f"{V1}/subscriptions/{{external_id}}/charges"
-_CHARGE_OF_SUBSCRIPTION = f"{_OF_SUBSCRIPTION}/{{charge_code}}"
-_FILTERS_OF_SUBSCRIPTION = f"{_CHARGE_OF_SUBSCRIPTION}/filters"
+_FILTERS = "{charge_code}/filters"
 
-_charge = Resource("charge", _CHARGES, _CHARGE, schemas.ChargeAnswer, nested=True)
-_filter = Resource("filter", _FILTERS, f"{_FILTERS}/{{id}}", schemas.FilterAnswer, nested=True)
-_own_charge = _charge._replace(
-    all=_OF_SUBSCRIPTION, one=_CHARGE_OF_SUBSCRIPTION, query=(SUBSCRIPTION_STATUS,)
-)
-_own_filter = _filter._replace(
-    all=_FILTERS_OF_SUBSCRIPTION,
-    one=f"{_FILTERS_OF_SUBSCRIPTION}/{{id}}",
-    query=(SUBSCRIPTION_STATUS,),
-)
+_charge = Resource("charge", _OF_PLAN, "charge_code", schemas.ChargeAnswer, nested=True)
+_filter = Resource("filter", f"{_OF_PLAN}/{_FILTERS}", "id", schemas.FilterAnswer, nested=True)
+_own_charge = _charge._replace(all=_OF_SUBSCRIPTION, query=(SUBSCRIPTION_STATUS,))
+_own_filter = _filter._replace(all=f"{_OF_SUBSCRIPTION}/{_FILTERS}", query=(SUBSCRIPTION_STATUS,))
 
 PLAN_CHARGES = (
     _charge.create(plan_charges.create, "Add a charge to a plan.", schemas.NewChargeBody),
     _charge.list(
-        plan_charges.index,
-        "List the charges of a plan, newest first.",
-        schemas.ChargeList,
-        errors=(404,),
+        plan_charges.index, "List the charges of a plan, newest first.", schemas.ChargeList
     ),
     *_charge.change(
         plan_charges.update,
@@ -49,7 +37,6 @@ PLAN_CHARGES = (
         plan_charges.index_filters,
         "List the filters of a charge, oldest first.",
         schemas.FilterList,
-        errors=(404,),
     ),
     *_filter.change(
         plan_charges.update_filter,
@@ -67,7 +54,6 @@ SUBSCRIPTION_CHARGES = (
         plan_charges.index,
         "List the charges of a subscription's plan, newest first.",
         schemas.ChargeList,
-        errors=(404,),
     ),
     _own_charge.show(plan_charges.show, "Show a charge of a subscription's plan."),
     *_own_charge.change(
@@ -93,7 +79,6 @@ SUBSCRIPTION_CHARGES = (
         plan_charges.index_filters,
         "List the filters of a charge of a subscription's plan, oldest first.",
         schemas.FilterList,
-        errors=(404,),
     ),
     _own_filter.show(
         plan_charges.show_filter, "Show a filter of a charge of a subscription's plan."

@@ -8,21 +8,11 @@ from app.api.endpoints.parameters import BOOLEAN, PAGE, STATUS, V1
 from app.api.endpoints.resource import Resource, unpriced
 from app.api.schemas import definitions as schemas
 
-_metric = Resource(
-    "billable_metric",
-    f"{V1}/billable_metrics",
-    f"{V1}/billable_metrics/{{code}}",
-    schemas.MetricAnswer,
-)
-_plan = Resource("plan", f"{V1}/plans", f"{V1}/plans/{{code}}", schemas.PlanAnswer)
-_customer = Resource(
-    "customer", f"{V1}/customers", f"{V1}/customers/{{external_id}}", schemas.CustomerAnswer
-)
+_metric = Resource("billable_metric", f"{V1}/billable_metrics", "code", schemas.MetricAnswer)
+_plan = Resource("plan", f"{V1}/plans", "code", schemas.PlanAnswer)
+_customer = Resource("customer", f"{V1}/customers", "external_id", schemas.CustomerAnswer)
 _subscription = Resource(
-    "subscription",
-    f"{V1}/subscriptions",
-    f"{V1}/subscriptions/{{external_id}}",
-    schemas.SubscriptionAnswer,
+    "subscription", f"{V1}/subscriptions", "external_id", schemas.SubscriptionAnswer
 )
 
 _TEXTS = {"type": "array", "items": {"type": "string"}}

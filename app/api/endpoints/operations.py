@@ -91,10 +91,8 @@ DEAD_LETTERS = (
 _ORGANIZATIONS = f"{V1}/organizations"
 _ENTITIES = f"{V1}/billing_entities"
 
-_organization = Resource("organization", _ORGANIZATIONS, _ORGANIZATIONS, schemas.OrganizationAnswer)
-_entity = Resource(
-    "billing_entity", _ENTITIES, f"{_ENTITIES}/{{code}}", schemas.BillingEntityAnswer
-)
+_organization = Resource("organization", _ORGANIZATIONS, None, schemas.OrganizationAnswer)
+_entity = Resource("billing_entity", _ENTITIES, "code", schemas.BillingEntityAnswer)
 
 OPERATIONS = (
     Endpoint(

@@ -17,12 +17,17 @@ class Resource(NamedTuple):
     name: str
     all: str
     """Path of the list."""
-    one: str
-    """Path of an object."""
+    by: str | None
+    """Name in the path of what tells an object from others; None: there is only one."""
     answer: type[BaseModel]
     nested: bool = False
     query: tuple[Parameter, ...] = ()
     """What every endpoint takes."""
+
+    @property
+    def one(self) -> str:
+        """Path of an object."""
+        return self.all if self.by is None else f"{self.all}/{{{self.by}}}"
 
     def create(
         self,
@@ -63,7 +68,8 @@ class Resource(NamedTuple):
             summary,
             response=answer,
             query=(*PAGE, *self.query, *query),
-            errors=errors,
+            # Of what it is nested in there may be none.
+            errors=(404,) if self.nested else errors,
             nested=self.nested,
         )
 

@@ -9,9 +9,8 @@ from app.api.endpoints.resource import Resource
 from app.api.schemas import webhooks as schemas
 
 _ALL = f"{V1}/webhook_endpoints"
-_ONE = f"{_ALL}/{{lago_id}}"
 
-_endpoint = Resource("webhook_endpoint", _ALL, _ONE, schemas.WebhookEndpointAnswer)
+_endpoint = Resource("webhook_endpoint", _ALL, "lago_id", schemas.WebhookEndpointAnswer)
 
 WEBHOOKS = (
     _endpoint.create(

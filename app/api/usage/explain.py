@@ -29,7 +29,7 @@ from app.meter.evidence import (
     Status,
 )
 from app.numbers import is_white_space, plain
-from app.wire.answer_rows import EVENT_COLUMNS, event_rows
+from app.wire.answer_rows import EXPLAINED_COLUMNS, event_rows
 from app.wire.refusals import check_range
 
 Json = dict[str, Any]
@@ -46,8 +46,9 @@ async def show(call: Call) -> Any:
     meta = call.page.meta(explanation.listed_count)
     work = Work("request", "explain", call.organization_id, query.external_subscription_id)
     if as_csv:
-        rows = chain.from_iterable(map(event_rows, map(_event, explanation.events)))
-        return await csv_answer(call, csv_parts(call, work, EVENT_COLUMNS, rows), meta)
+        events = map(_event, explanation.events)
+        rows = chain.from_iterable(event_rows(each, EXPLAINED_COLUMNS) for each in events)
+        return await csv_answer(call, csv_parts(call, work, EXPLAINED_COLUMNS, rows), meta)
     body = {"explanation": explanation_json(explanation, query), "meta": meta}
     return await streamed(call, parts(call.api.turns, work, body))
 

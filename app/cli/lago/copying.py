@@ -222,9 +222,10 @@ class Copying:
         pairs, _ = objects.paired(theirs["charges"], (ours or {}).get("charges") or [])
         for _, charge, known in pairs:
             self._taking.identify("charges", charge, known)
-            filters = {_values(each): each for each in (known or {}).get("filters") or ()}
+            ours_of = (known or {}).get("filters") or ()
+            filters = {objects.values_text(each): each for each in ours_of}
             for each in charge.get("filters") or ():
-                self._taking.identify("filters", each, filters.get(_values(each)))
+                self._taking.identify("filters", each, filters.get(objects.values_text(each)))
 
 
 def _name_charges(wanted: Iterable[Json], here: Sequence[Json]) -> None:
@@ -232,11 +233,6 @@ def _name_charges(wanted: Iterable[Json], here: Sequence[Json]) -> None:
     for _, charge, known in objects.paired(list(wanted), here)[0]:
         if known is not None:
             charge["id"] = known["lago_id"]
-
-
-def _values(charge_filter: Json) -> str:
-    values: Json = charge_filter.get("values") or {}
-    return repr(sorted((key, sorted(texts)) for key, texts in values.items()))
 
 
 KINDS: Final[Mapping[str, Callable[[Copying], None]]] = {

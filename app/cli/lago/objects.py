@@ -200,12 +200,16 @@ def _plain(value: Any) -> Any:
     return None if value is False or value == "" else value
 
 
-def _by_values(filters: Sequence[Json]) -> list[Any]:
-    def key(each: Json) -> str:
-        return repr(sorted((name, sorted(texts)) for name, texts in each["values"].items()))
+def values_text(charge_filter: Json) -> str:
+    """Return what a filter selects as one text, in whatever order it is listed."""
+    values: Json = charge_filter.get("values") or {}
+    return repr(sorted((name, sorted(texts)) for name, texts in values.items()))
 
+
+def _by_values(filters: Sequence[Json]) -> list[Any]:
     return sorted(
-        ([key(each), _picked(each, FILTER_KEYS)] for each in filters), key=lambda pair: str(pair[0])
+        ([values_text(each), _picked(each, FILTER_KEYS)] for each in filters),
+        key=lambda pair: str(pair[0]),
     )
 
 
