@@ -29,7 +29,13 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from app.bounds import limits
 from app.bounds.quotas import Quotas
 from app.credentials import found_callable, ssl_context
-from app.definitions.model import MAX_WAIT_S, LatePolicy, Partitioner, ProducerTrust
+from app.definitions.model import (
+    MAX_WAIT_S,
+    LatePolicy,
+    Partitioner,
+    ProducerTrust,
+    SettingsRecord,
+)
 
 PREFIX = "METER_"
 LOCAL_ORGANIZATION_ID = "00000000-0000-4000-8000-000000000001"
@@ -750,22 +756,8 @@ def shown(value: object) -> str:
     return re.sub(r"([?&]password=)[^&]*", r"\1***", text)
 
 
-SHAPES_BYTES = (
-    "home_partitioner",
-    "close_grid_s",
-    "revise_every_s",
-    "late_window_s",
-    "late_policy",
-    "grace_s",
-    "close_elapsed",
-    "implicit_plan",
-    "max_groups",
-    "default_organization_id",
-    "producer_trust",
-    "producers_may_correct",
-    "producers_may_admit",
-    "usage_changed",
-    "daily_records",
+SHAPES_BYTES = tuple(
+    name for name in SettingsRecord.__struct_fields__ if name in Settings.model_fields
 )
 """Fields that live in the definitions log; METER_* only fills its first record."""
 

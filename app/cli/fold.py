@@ -16,10 +16,10 @@ from app.cli.event_lines import EventsFile, InvalidEventsFile
 from app.cli.output import echo, lines_to
 from app.cli.progress import progress
 from app.cli.remote import told_error
-from app.definitions.files import InvalidDefinitionsFile, read_definitions
+from app.definitions.files import DefinitionLine, InvalidDefinitionsFile, read_definitions
 from app.definitions.outcome import Rejected
 from app.definitions.subscription_requests import LATEST_START_MS
-from app.offline.fold import DefinitionLine, OfflineMeter
+from app.offline.fold import OfflineMeter
 from app.wire.usage_records import Topic
 
 LEAST_MS: Final = 100_000_000_000
@@ -160,7 +160,7 @@ def _run(
 
 def _definitions(file: IO[bytes]) -> list[DefinitionLine]:
     try:
-        return [DefinitionLine(r.append_time_ms, r.offset, r.value) for r in read_definitions(file)]
+        return list(read_definitions(file))
     except InvalidDefinitionsFile as error:
         raise click.ClickException(f"{file.name}: {error}") from error
 

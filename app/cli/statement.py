@@ -21,7 +21,7 @@ from app.cli.exits import DIFFERS, NotThere, NoVerdict, not_installed
 from app.cli.output import echo
 from app.cli.words import TEXT
 from app.definitions.files import InvalidDefinitionsFile, read_definitions
-from app.offline.fold import DefinitionLine, OfflineMeter
+from app.offline.fold import OfflineMeter
 from app.offline.stated import (
     FORMAT,
     NAMES,
@@ -166,8 +166,7 @@ def _verdict(
     events = io.BytesIO(contents["events.jsonl"])
     values = contents["records.jsonl"].splitlines()
     try:
-        lines = read_definitions(contents["definitions.jsonl"].splitlines())
-        defined = [DefinitionLine(each.append_time_ms, each.offset, each.value) for each in lines]
+        defined = list(read_definitions(contents["definitions.jsonl"].splitlines()))
         with EventsFile(events) as arrived:
             meter = OfflineMeter()
             meter.run_logs(defined, arrived.logs(), cut_ms)

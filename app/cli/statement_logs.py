@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import click
 
 from app.cli.brokers import reached, settings_of_the_log
+from app.definitions.files import DefinitionLine
 from app.definitions.log import apply_settings
 from app.definitions.state import Definitions
 from app.kafka.lenient_fetch import limit_after
@@ -19,7 +20,7 @@ from app.kafka.log_readers import bounds, scan, whole
 from app.kafka.names import TopicPartition
 from app.kafka.reading import driven
 from app.kafka.topics import METER_DEFINITIONS, partition_count
-from app.offline.fold import DefinitionLine, EventLine
+from app.offline.fold import EventLine
 from app.offline.stated import StatedFigure
 from app.offline.statement import statement
 from app.wire.keys import home_partition, message_key

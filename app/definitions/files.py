@@ -19,12 +19,12 @@ class InvalidDefinitionsFile(ValueError):
     """A line that is no record; the message names it."""
 
 
-class LogRecord(NamedTuple):
-    """One record of the log, ready for `Definitions.apply`."""
+class DefinitionLine(NamedTuple):
+    """A record of the definitions log."""
 
-    value: bytes
     append_time_ms: int
     offset: int
+    value: bytes | None
 
 
 class _Line(msgspec.Struct, kw_only=True):
@@ -45,7 +45,7 @@ def definition_line(command: Command, append_time_ms: int, offset: int) -> bytes
     return _ENCODER.encode(line) + b"\n"
 
 
-def read_definitions(lines: Iterable[bytes]) -> Iterator[LogRecord]:
+def read_definitions(lines: Iterable[bytes]) -> Iterator[DefinitionLine]:
     """Yield records in file order, without blank lines; a missing offset counts on from the last.
 
     Raises `InvalidDefinitionsFile`.
@@ -61,7 +61,7 @@ def read_definitions(lines: Iterable[bytes]) -> Iterator[LogRecord]:
         yield record
 
 
-def _record(line: bytes, number: int, next_offset: int) -> LogRecord:
+def _record(line: bytes, number: int, next_offset: int) -> DefinitionLine:
     try:
         parsed = _DECODER.decode(line)
         command = Command.decode(line)
@@ -71,7 +71,7 @@ def _record(line: bytes, number: int, next_offset: int) -> LogRecord:
     if append_time_ms is None:
         raise InvalidDefinitionsFile(f"line {number}: _append_time is neither ms nor RFC 3339")
     offset = next_offset if parsed.offset is None else parsed.offset
-    return LogRecord(command.encode(), append_time_ms, offset)
+    return DefinitionLine(append_time_ms, offset, command.encode())
 
 
 def _append_time_ms(value: int | str) -> int | None:

@@ -1,4 +1,4 @@
 """What a meter is asked and answers, as plain values and protocols; HTTP is written against it.
 
-It imports the definitions, calendars and numbers, and knows no Kafka, Redis or HTTP.
+It imports wire, the definitions, calendars and numbers, and knows no Kafka, Redis or HTTP.
 """

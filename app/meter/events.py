@@ -10,21 +10,6 @@ import msgspec
 DuplicateKind = Literal["identical", "conflicting"]
 
 
-class IncomingEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """An event that passed the API's checks and is not in the log yet."""
-
-    transaction_id: str
-    code: str
-    external_subscription_id: str
-    timestamp: bytes | None
-    """The sender's own JSON literal, seconds since the epoch; None means reception time."""
-    timestamp_ms: int | None
-    """`timestamp`, floored to milliseconds."""
-    properties: bytes
-    """A JSON object, every number spelled as the sender did."""
-    precise_total_amount_cents: Decimal | None
-
-
 class RawPosition(msgspec.Struct, frozen=True):
     """Where the log holds a record, and the append time (ms) it has there."""
 
@@ -33,20 +18,20 @@ class RawPosition(msgspec.Struct, frozen=True):
     append_time_ms: int
 
 
-class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
+class Accepted(msgspec.Struct, frozen=True):
     """The fold took the event as the first of its identity."""
 
     position: RawPosition | None = None
 
 
-class Duplicate(msgspec.Struct, frozen=True, tag="duplicate"):
+class Duplicate(msgspec.Struct, frozen=True):
     """The identity is in the log already; by another producer's race if `position` is set."""
 
     kind: DuplicateKind
     position: RawPosition | None = None
 
 
-class Refused(msgspec.Struct, frozen=True, tag="refused"):
+class Refused(msgspec.Struct, frozen=True):
     """The fold refused the event; `code` is one of the dead letter codes."""
 
     code: str
@@ -54,13 +39,13 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     position: RawPosition | None = None
 
 
-class Pending(msgspec.Struct, frozen=True, tag="pending"):
+class Pending(msgspec.Struct, frozen=True):
     """Appended; the fold's verdict did not come in time, or comes on another worker."""
 
     position: RawPosition | None = None
 
 
-class NotAppended(msgspec.Struct, frozen=True, tag="not_appended"):
+class NotAppended(msgspec.Struct, frozen=True):
     """Nothing wrong with this event, but another one of its all-or-nothing batch was refused."""
 
     position: None = None

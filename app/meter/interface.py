@@ -19,7 +19,6 @@ from app.meter.changes import DefinitionChange
 from app.meter.events import (
     Duplicate,
     EventQuery,
-    IncomingEvent,
     ListedEvent,
     RawPosition,
     Refused,
@@ -58,6 +57,7 @@ from app.meter.usage import (
     PeriodUsage,
     Regrouping,
 )
+from app.wire.encode import IncomingEvent
 
 
 class Routing(Protocol):

@@ -14,6 +14,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from app.bounds.turns import drained
+from app.definitions.files import DefinitionLine
 from app.definitions.judging import Judging
 from app.definitions.log import apply
 from app.definitions.outcome import Applied, Rejected
@@ -38,14 +39,6 @@ from tables.partition.partition import Partition
 from tables.partition.redirection import Renewed, refolds_of
 from tables.partition.refold import Refold
 from tables.reading.usage import current_usage
-
-
-class DefinitionLine(NamedTuple):
-    """A record of the definitions log."""
-
-    append_time_ms: int
-    offset: int
-    value: bytes | None
 
 
 class EventLine(NamedTuple):

@@ -18,6 +18,7 @@ from typing import NamedTuple, get_args
 
 import msgspec
 
+from app.definitions.files import DefinitionLine
 from app.definitions.log import apply_settings
 from app.definitions.state import Definitions
 from app.kafka.lenient_fetch import limit_after
@@ -28,7 +29,7 @@ from app.kafka.topics import METER_DEFINITIONS, admin_client
 from app.meter.errors import Unavailable
 from app.meter.evidence import Difference, TopicsReport
 from app.offline.comparison import Comparison, Differing, MessagePlace
-from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
+from app.offline.fold import EventLine, OfflineMeter
 from app.settings import Settings
 from app.wire.arrivals import SubscriptionKey
 from app.wire.keys import home_partition, message_key

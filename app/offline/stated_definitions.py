@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from app.definitions.command import Command, UnreadableCommand
 from app.definitions.decision import Change, Decision, Deletion
+from app.definitions.files import DefinitionLine
 from app.definitions.log import apply, decide
 from app.definitions.model import (
     Alert,
@@ -25,7 +26,6 @@ from app.definitions.model import (
     WebhookEndpoint,
 )
 from app.definitions.state import Definitions
-from app.offline.fold import DefinitionLine
 from app.offline.stated import OMITTED, StatedFigure
 
 _Name = tuple[type, str]

@@ -18,7 +18,7 @@ import msgspec
 
 from app.billing_periods.timezones import tzdata_version
 from app.definitions.command import Command
-from app.definitions.files import definition_line
+from app.definitions.files import DefinitionLine, definition_line
 from app.definitions.indexes.set_asides import Aside, SetAsides
 from app.definitions.judging import Judging
 from app.definitions.log import apply
@@ -26,7 +26,7 @@ from app.definitions.set_asides import named_in
 from app.definitions.state import Definitions
 from app.kafka.log_readers import LogRecord
 from app.offline.export import event_line
-from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
+from app.offline.fold import EventLine, OfflineMeter
 from app.offline.stated import NAMES, SUMS, StatedFigure, figure, last_cut_ms
 from app.offline.stated_definitions import shown
 from app.offline.stated_events import events_csv

@@ -12,7 +12,6 @@ from app.meter.errors import BeyondRetention
 from app.meter.events import (
     Accepted,
     Duplicate,
-    IncomingEvent,
     NotAppended,
     Pending,
     RawPosition,
@@ -26,7 +25,7 @@ from app.runtime.engine import Engine
 from app.runtime.partition.owned import OwnedPartition
 from app.runtime.partition.retained import reads_beyond_retention
 from app.wire.arrivals import Arrival, CorrectionArrival, arrivals_of
-from app.wire.encode import as_event, record_value
+from app.wire.encode import IncomingEvent, as_event, record_value
 from app.wire.identity import event_id, same_body
 from app.wire.keys import message_key
 from app.wire.refusals import RefusalCode

@@ -7,7 +7,6 @@ from app.definitions.model import Subscription
 from app.kafka.asked import READ_WITHIN_S
 from app.kafka.clients import NOT_TAKEN
 from app.meter.errors import Unavailable
-from app.meter.events import IncomingEvent
 from app.meter.usage import (
     AnalyticsQuery,
     AnalyticsRow,
@@ -22,7 +21,7 @@ from app.queries.replay import Replay
 from app.queries.routing import Routing
 from app.runtime.engine import Engine
 from app.wire.arrivals import Arrival
-from app.wire.encode import as_event
+from app.wire.encode import IncomingEvent, as_event
 from tables.changelogged.added_days import AddedDays
 from tables.closing.instants import members_ahead
 from tables.reading.analytics import added_units

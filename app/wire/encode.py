@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -17,26 +17,22 @@ class RecordTooLarge(Exception):
     """Events would make a record of over `MAX_BYTES`, which the fold would refuse whole."""
 
 
-class UnwrittenEvent(Protocol):
-    """An event that is no record yet; `app.meter.events.IncomingEvent` says more of each field."""
+class IncomingEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that passed the API's checks and is not in the log yet."""
 
-    @property
-    def transaction_id(self) -> str: ...
-    @property
-    def code(self) -> str: ...
-    @property
-    def external_subscription_id(self) -> str: ...
-    @property
-    def timestamp(self) -> bytes | None: ...
-    @property
-    def timestamp_ms(self) -> int | None: ...
-    @property
-    def properties(self) -> bytes: ...
-    @property
-    def precise_total_amount_cents(self) -> Decimal | None: ...
+    transaction_id: str
+    code: str
+    external_subscription_id: str
+    timestamp: bytes | None
+    """The sender's own JSON literal, seconds since the epoch; None means reception time."""
+    timestamp_ms: int | None
+    """`timestamp`, floored to milliseconds."""
+    properties: bytes
+    """A JSON object, every number spelled as the sender did."""
+    precise_total_amount_cents: Decimal | None
 
 
-def record_value(organization_id: str, events: Sequence[UnwrittenEvent], now_ms: int) -> bytes:
+def record_value(organization_id: str, events: Sequence[IncomingEvent], now_ms: int) -> bytes:
     """Return the raw record's value: an object for one event, an array of them for several.
 
     Every number is as the sender spelled it. Each event gains some 200 bytes.
@@ -51,7 +47,7 @@ def record_value(organization_id: str, events: Sequence[UnwrittenEvent], now_ms:
     return value
 
 
-def _event_object(organization_id: str, event: UnwrittenEvent, now_ms: int) -> dict[str, Any]:
+def _event_object(organization_id: str, event: IncomingEvent, now_ms: int) -> dict[str, Any]:
     precise = event.precise_total_amount_cents
     return {
         "organization_id": organization_id,
@@ -66,7 +62,7 @@ def _event_object(organization_id: str, event: UnwrittenEvent, now_ms: int) -> d
     }
 
 
-def as_event(organization_id: str, event: UnwrittenEvent) -> Event:
+def as_event(organization_id: str, event: IncomingEvent) -> Event:
     """Return the event as the fold will see it, to compare it with others."""
     return Event(
         organization_id=organization_id,

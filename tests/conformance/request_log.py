@@ -20,13 +20,13 @@ from app.api.http.errors import ApiError
 from app.bounds.turns import Turns
 from app.definitions import commands
 from app.definitions.command import Command
+from app.definitions.files import DefinitionLine
 from app.definitions.log import apply
 from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Applied, Rejected
 from app.definitions.state import Definitions
 from app.meter.changes import DefinitionChange
 from app.meter.health import Reason
-from app.offline.fold import DefinitionLine
 from tests.conformance.files import Json
 from tests.conformance.scenario import CannotRun
 

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from app.billing_periods.instants import iso_seconds
 from app.definitions import commands
+from app.definitions.files import DefinitionLine
 from app.definitions.model import SettingsRecord
 from app.definitions.periods import Period, ceil_to
-from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
+from app.offline.fold import EventLine, OfflineMeter
 from app.wire.arrivals import Arrival
 from tests.laws.test_cuts import assert_cut, newest_at
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS

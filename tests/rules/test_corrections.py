@@ -17,9 +17,10 @@ from msgspec.structs import replace
 from app.billing_periods.instants import iso_milliseconds, parse_iso8601_ms
 from app.bounds.turns import drained
 from app.definitions import commands
+from app.definitions.files import DefinitionLine
 from app.definitions.model import SettingsRecord
 from app.definitions.periods import NEVER_MS
-from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
+from app.offline.fold import EventLine, OfflineMeter
 from app.wire.arrivals import Arrival, CorrectionArrival, runs_of
 from app.wire.decode import decode_record
 from app.wire.events import Correction, Event

@@ -10,8 +10,9 @@ import pytest
 from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.command import Command
+from app.definitions.files import DefinitionLine
 from app.definitions.periods import NEVER_MS
-from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
+from app.offline.fold import EventLine, OfflineMeter
 from app.runtime.topics.published_topic import put_again
 from app.wire.arrivals import Arrival
 from tables.changelogged.published import PublishedTable
@@ -98,10 +99,8 @@ class World:
 
     def fold(self, at_ms: int = AT_MS) -> OfflineMeter:
         meter = OfflineMeter()
-        definitions = [
-            DefinitionLine(append_time_ms, offset, command.encode())
-            for offset, (append_time_ms, command) in enumerate(self.lines)
-        ]
+        numbered = enumerate(self.lines)
+        definitions = [DefinitionLine(at_ms, n, each.encode()) for n, (at_ms, each) in numbered]
         events = [
             EventLine(append_time_ms, 0, offset, msgspec.json.encode(value))
             for offset, (append_time_ms, value) in enumerate(self.events)

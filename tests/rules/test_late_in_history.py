@@ -7,7 +7,8 @@ import pytest
 from msgspec.structs import replace
 
 from app.definitions import commands
-from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
+from app.definitions.files import DefinitionLine
+from app.offline.fold import EventLine, OfflineMeter
 from tables.closing.close import entering_history
 from tables.partition.redirection import refolds_of
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS

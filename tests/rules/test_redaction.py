@@ -25,7 +25,7 @@ SECRET = "Ada Lovelace"
 
 def names_of(log: Log) -> frozenset[str]:
     with log.definitions.open("rb") as file:
-        payloads = [Command.decode(line.value).payload for line in read_definitions(file)]
+        payloads = [Command.decode(line.value or b"").payload for line in read_definitions(file)]
     return ALWAYS_READ.union(names_read(payloads))
 
 

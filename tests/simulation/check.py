@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, get_args
 import msgspec
 
 from app.billing_periods.instants import parse_iso8601_ms
+from app.definitions.files import DefinitionLine
 from app.definitions.indexes.set_asides import SetAsides
 from app.definitions.judging import Judging
 from app.definitions.log import apply
@@ -21,7 +22,7 @@ from app.definitions.set_asides import named_in
 from app.definitions.state import Definitions
 from app.kafka.topics import METER_DEFINITIONS
 from app.meter.usage import PeriodUsage
-from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
+from app.offline.fold import EventLine, OfflineMeter
 from app.wire.arrivals import Arrival, SubscriptionKey, arrivals_of, index_of
 from app.wire.decode import Headers
 from app.wire.identity import event_id, same_body

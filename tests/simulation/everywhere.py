@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from app.definitions.files import DefinitionLine
 from app.definitions.periods import NEVER_MS
-from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
+from app.offline.fold import EventLine, OfflineMeter
 from app.wire.arrivals import SubscriptionKey
 from app.wire.usage_records import PublishedRecord
 from tables.cells.days import day_after, day_holding

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from app.billing_periods.instants import iso_milliseconds
 from app.definitions import commands
 from app.definitions.command import Command
+from app.definitions.files import DefinitionLine
 from app.definitions.model import SettingsRecord, Subscription
-from app.offline.fold import DefinitionLine
 from tables.registry import AGGREGATIONS
 from tests.world import bodies
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS

@@ -12,10 +12,11 @@ from app.api.usage.usage_json import UsageSelection, current_usage_json, project
 from app.bounds.turns import drained
 from app.definitions import commands
 from app.definitions.command import Command
+from app.definitions.files import DefinitionLine
 from app.definitions.judging import Judging
 from app.definitions.model import SettingsRecord
 from app.meter.usage import Regrouping
-from app.offline.fold import DefinitionLine, EventLine, OfflineMeter
+from app.offline.fold import EventLine, OfflineMeter
 from app.wire.arrivals import Arrival, arrivals_of
 from app.wire.usage_records import Topic
 from tables.reading.tracing import verdict

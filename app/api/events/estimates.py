@@ -18,9 +18,9 @@ from app.billing_periods.instants import iso_seconds
 from app.definitions.aggregation_types import AGGREGATION_TYPES
 from app.definitions.model import Metric, Subscription
 from app.expressions import EvaluationFailed
-from app.meter.events import IncomingEvent
 from app.meter.usage import EstimatedFee
 from app.numbers import InvalidValue, parse_value, plain
+from app.wire.encode import IncomingEvent
 from app.wire.properties import read_properties
 
 Json = dict[str, Any]

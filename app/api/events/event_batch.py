@@ -24,9 +24,9 @@ from app.api.http import json_text
 from app.api.http.errors import FieldErrors, invalid, too_large
 from app.bounds.limits import BODY_BYTES
 from app.expressions import EvaluationFailed
-from app.meter.events import Accepted, Duplicate, IncomingEvent, Pending, Verdict
+from app.meter.events import Accepted, Duplicate, Pending, Verdict
 from app.numbers import plain
-from app.wire.encode import as_event
+from app.wire.encode import IncomingEvent, as_event
 from app.wire.identity import same_body
 
 Problem = FieldErrors | str

@@ -10,7 +10,6 @@ import msgspec
 
 from app.api.http.errors import FieldErrors
 from app.bounds.limits import ID_BYTES
-from app.meter.events import IncomingEvent
 from app.numbers import (
     ZERO,
     InvalidValue,
@@ -18,6 +17,7 @@ from app.numbers import (
     is_white_space,
     parse_any_spelling,
 )
+from app.wire.encode import IncomingEvent
 from app.wire.events import optional_text
 from app.wire.refusals import ElementRefused, RefusalCode, check_range
 from app.wire.timestamps import JsonNumber, parse_timestamp

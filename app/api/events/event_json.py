@@ -13,8 +13,9 @@ from app.api.http import json_text
 from app.api.http.errors import FieldErrors
 from app.billing_periods.instants import iso_milliseconds, iso_seconds
 from app.expressions import EvaluationFailed, InvalidExpression, parse
-from app.meter.events import Duplicate, DuplicateKind, IncomingEvent, Refused, StoredEvent, Verdict
+from app.meter.events import Duplicate, DuplicateKind, Refused, StoredEvent, Verdict
 from app.numbers import plain
+from app.wire.encode import IncomingEvent
 from app.wire.properties import read_properties
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "meterstream:events")

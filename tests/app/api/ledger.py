@@ -27,7 +27,6 @@ from app.meter.events import (
     Accepted,
     Duplicate,
     EventQuery,
-    IncomingEvent,
     ListedEvent,
     NotAppended,
     RawPosition,
@@ -81,7 +80,7 @@ from app.meter.usage import (
 )
 from app.numbers import parse_value, property_text
 from app.wire.decode import decode_record
-from app.wire.encode import as_event
+from app.wire.encode import IncomingEvent, as_event
 from app.wire.events import Event
 from app.wire.identity import same_body
 from app.wire.properties import read_properties

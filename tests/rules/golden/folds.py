@@ -114,7 +114,7 @@ def folded_live(log: Log) -> Rows:
     """Return everything that a worker writes and answers on its way through both logs."""
     with log.definitions.open("rb") as file:
         defined = [
-            CommandAt(read.append_time_ms, read.offset, Command.decode(read.value))
+            CommandAt(read.append_time_ms, read.offset, Command.decode(read.value or b""))
             for read in read_definitions(file)
         ]
     with log.events.open("rb") as file, EventsFile(file) as events:

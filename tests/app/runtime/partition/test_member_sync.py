@@ -15,13 +15,13 @@ from app.bounds.turns import drained
 from app.definitions.model import SettingsRecord
 from app.local_servers.redis import LocalRedis
 from app.meter.errors import Unavailable
-from app.meter.events import IncomingEvent
 from app.queries.usage import Usage
 from app.redis.members import MemberStore
 from app.runtime.partition.life import State
 from app.runtime.partition.member_sync import Unstored
 from app.runtime.partition.owned import OwnedPartition
 from app.wire.arrivals import runs_of
+from app.wire.encode import IncomingEvent
 from tables.changelogged.members import MemberKey, SetKey
 from tables.unique_count import MemberOperation
 from tests.app.runtime.alone import NoProducer, context_of

@@ -26,13 +26,14 @@ from app.definitions.model import SettingsRecord
 from app.definitions.outcome import Impact
 from app.kafka.record_batch import RawRecord
 from app.kafka.transactions import Fenced
-from app.meter.events import Accepted, Duplicate, IncomingEvent, RawPosition, Verdict
+from app.meter.events import Accepted, Duplicate, RawPosition, Verdict
 from app.queries.gateway import Gateway
 from app.runtime.partition.commit import Producer, Unsent
 from app.runtime.partition.owned import OwnedPartition, parts_of, slices_of
 from app.runtime.partition.verdicts import REMEMBERED
 from app.runtime.refolder import Refolder
 from app.wire.arrivals import Arrival, MeterKey, Run, runs_of
+from app.wire.encode import IncomingEvent
 from app.wire.refusals import Refusal, RefusalCode
 from app.wire.usage_records import usage_record
 from tables.changelogged.checksum import ChangelogSum
