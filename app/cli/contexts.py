@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import click
-import msgspec
 
 from app.cli.api_keys import key_of_file
 from app.cli.exits import NotThere
+from app.toml import toml_string
 
 OPTION: Final = f"{__name__}.option"
 """Under this name a command keeps what `--context` or METER_CONTEXT says."""
@@ -77,11 +77,11 @@ def read_contexts() -> Contexts:
 
 def write_contexts(contexts: Contexts) -> None:
     """Write the file anew, for its owner alone."""
-    lines = [] if contexts.chosen is None else [f"context = {_text(contexts.chosen)}", ""]
+    lines = [] if contexts.chosen is None else [f"context = {toml_string(contexts.chosen)}", ""]
     for name, one in sorted(contexts.known.items()):
-        lines += [f"[contexts.{_text(name)}]", f"url = {_text(one.url)}"]
+        lines += [f"[contexts.{toml_string(name)}]", f"url = {toml_string(one.url)}"]
         if one.key_file is not None:
-            lines.append(f"key_file = {_text(one.key_file)}")
+            lines.append(f"key_file = {toml_string(one.key_file)}")
         lines.append("")
     path = config_file()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,11 +89,6 @@ def write_contexts(contexts: Contexts) -> None:
     new.write_text("\n".join(lines), "utf-8")
     new.chmod(0o600)
     new.replace(path)
-
-
-def _text(text: str) -> str:
-    """Return a basic string of TOML, which is one of JSON."""
-    return msgspec.json.encode(text).decode()
 
 
 def current() -> Context | None:

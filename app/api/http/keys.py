@@ -24,6 +24,7 @@ from app.bounds.limits import LEAST_SECRET_CHARACTERS
 from app.errors import SettingRefused
 from app.log import facts
 from app.settings import ApiKey, Settings
+from app.toml import toml_string
 
 log = logging.getLogger(__name__)
 
@@ -77,15 +78,8 @@ def new_key(name: str, organization_id: str, access: KeyAccess) -> tuple[str, st
     secret = secrets.token_urlsafe(_SECRET_BYTES)
     key = Key(name=name, organization_id=organization_id, access=access, sha256=digest_of(secret))
     fields = ("name", "organization_id", "access", "sha256")
-    lines = (f"{field} = {_quoted(getattr(key, field))}\n" for field in fields)
+    lines = (f"{field} = {toml_string(getattr(key, field))}\n" for field in fields)
     return secret, "".join(["[[keys]]\n", *lines])
-
-
-def _quoted(text: str) -> str:
-    escaped = "".join(
-        f"\\u{ord(each):04x}" if each in '"\\' or not each.isprintable() else each for each in text
-    )
-    return f'"{escaped}"'
 
 
 def of_environment(keys: Sequence[ApiKey]) -> tuple[Key, ...]:

@@ -53,6 +53,13 @@ def test_a_context_says_whom_to_ask(home: Path, monkeypatch: pytest.MonkeyPatch)
     assert [line.split("\t")[:2] for line in listed[1:]] == [["", "prod"], ["*", "stage"]]
 
 
+def test_a_context_is_found_by_whatever_name_it_has(home: Path) -> None:
+    name = '"quoted" \\ ü \x7f \U000e0001'
+    meter("context", "add", name, "--url", "http://127.0.0.1:1")
+    used = meter("context", "use", name)
+    assert used.exit_code == 0, used.output
+
+
 def test_an_unknown_context_is_named(home: Path) -> None:
     meter("context", "add", "prod", "--url", "http://127.0.0.1:1")
     for words in (["context", "use", "prd"], ["usage", "x", "--context", "prd"]):

@@ -31,11 +31,12 @@ def toml(*entries: dict[str, Any]) -> str:
 
 def test_a_new_key_is_found_again_by_its_digest(tmp_path: Path) -> None:
     file = tmp_path / "keys.toml"
-    secret, entry = new_key('tab\t"quoted" \\ ü', "acme", "write")
+    name = 'tab\t"quoted" \\ ü \x7f \U000e0001'
+    secret, entry = new_key(name, "acme", "write")
     other, second = new_key("op", "*", "operator")
     file.write_text(entry + second)
     first, operator = read_keys(file)
-    assert (first.name, first.organization_id) == ('tab\t"quoted" \\ ü', "acme")
+    assert (first.name, first.organization_id) == (name, "acme")
     assert (first.sha256, operator.sha256) == (digest_of(secret), digest_of(other))
     assert secret not in file.read_text()
     assert len(secret) >= 43
