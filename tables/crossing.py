@@ -8,28 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import Final
 
+import msgspec
+
+from app.definitions.model import AlertThreshold
 from app.numbers import EXACT, ZERO
 
 MOST_STEPS: Final = 100
 """Number of steps of a recurring threshold that are listed: the highest ones."""
 
 
-class Threshold(NamedTuple):
-    """A threshold of an alert, or one that was crossed: then `value` is the one reached."""
-
-    code: str | None
-    value: Decimal
-    recurring: bool
-
-
 def crossed(
-    thresholds: Sequence[Threshold], previous: Decimal, current: Decimal
-) -> list[Threshold]:
+    thresholds: Sequence[AlertThreshold], previous: Decimal, current: Decimal
+) -> list[AlertThreshold]:
     """Return what a value crosses on its way from `previous` to `current`, ascending.
 
-    Of a recurring threshold at most `MOST_STEPS` are returned.
+    Of a recurring threshold at most `MOST_STEPS` are returned, each with the value reached.
     """
     once = sorted((t for t in thresholds if not t.recurring), key=lambda t: t.value)
     reached = [threshold for threshold in once if previous < threshold.value <= current]
@@ -41,12 +36,13 @@ def crossed(
 
 
 def _steps(
-    step: Threshold, base: Decimal, previous: Decimal, current: Decimal
-) -> Iterator[Threshold]:
+    step: AlertThreshold, base: Decimal, previous: Decimal, current: Decimal
+) -> Iterator[AlertThreshold]:
     last = _steps_to(current, base, step.value)
     first = max(_steps_to(previous, base, step.value), last - MOST_STEPS, 0) + 1
     for count in range(first, last + 1):
-        yield step._replace(value=EXACT.add(base, EXACT.multiply(Decimal(count), step.value)))
+        value = EXACT.add(base, EXACT.multiply(Decimal(count), step.value))
+        yield msgspec.structs.replace(step, value=value)
 
 
 def _steps_to(value: Decimal, base: Decimal, step: Decimal) -> int:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from app.billing_periods.day_count import inclusive_days
 from app.billing_periods.timezones import local_date
 from app.definitions.per_event import AskedLists
+from app.meter.evidence import CellDay, DayShare
 from app.numbers import EXACT, ZERO, ceil_at, plain, prorate
 from tables.aggregation import Lists, Window, local_ordinal
 from tables.entries import MOST_ENTRIES, ListedEntry
@@ -265,54 +266,41 @@ def _days_active(operation: Operation, window: Window) -> int:
     return last + 1 - first
 
 
-class DaySum(NamedTuple):
-    """What the events of one local date add up to."""
-
-    date: str
-    value: Decimal
-
-
-class BreakdownDay(NamedTuple):
-    """A part of a prorated figure, and how many days of the period it counts for."""
-
-    date: str
-    action: str
-    amount: Decimal
-    duration: int
-    total_duration: int
-
-
-def daily_sums(source: ListSource) -> list[DaySum]:
+def daily_sums(source: ListSource) -> tuple[CellDay, ...]:
     """Return the sum of each local date with events."""
+    return tuple(CellDay(date, plain(value)) for date, value in _sums(source))
+
+
+def _sums(source: ListSource) -> list[tuple[str, Decimal]]:
     sums: dict[str, Decimal] = {}
     for entry in source.entries:
         date = local_date(entry.timestamp_ms, source.window.timezone).isoformat()
         sums[date] = EXACT.add(sums.get(date, ZERO), entry.value)
-    return [DaySum(date, value) for date, value in sorted(sums.items())]
+    return sorted(sums.items())
 
 
-def day_breakdown(source: ListSource) -> list[BreakdownDay]:
-    """Return the rows of a prorated charge, by date."""
+def day_breakdown(source: ListSource) -> tuple[DayShare, ...]:
+    """Return the parts of a prorated figure, by date."""
     if source.lists == "each":
         return _unique_breakdown(source)
     window = source.window
     first = local_date(window.from_ms, window.timezone)
     rows = [(first.isoformat(), source.carried)] if source.carried else []
-    rows += daily_sums(source)
+    rows += _sums(source)
     last = local_date(window.last_ms, window.timezone).toordinal()
-    return [
-        BreakdownDay(
+    return tuple(
+        DayShare(
             date,
             "remove" if amount < 0 else "add",
-            amount,
+            plain(amount),
             last + 1 - first.fromisoformat(date).toordinal(),
             window.duration_days,
         )
         for date, amount in rows
-    ]
+    )
 
 
-def _unique_breakdown(source: ListSource) -> list[BreakdownDay]:
+def _unique_breakdown(source: ListSource) -> tuple[DayShare, ...]:
     window = source.window
     by_text: dict[str, list[UnitShare]] = {}
     for share in unit_shares(source):
@@ -327,6 +315,6 @@ def _unique_breakdown(source: ListSource) -> list[BreakdownDay]:
             at_ms = last.timestamp_ms
         date = local_date(at_ms, window.timezone).isoformat()
         days = sum(share.days for share in shares)
-        row = BreakdownDay(date, action, Decimal(1), days, window.duration_days)
+        row = DayShare(date, action, plain(Decimal(1)), days, window.duration_days)
         rows.append(((date, first.timestamp_ms, text), row))
-    return [row for _, row in sorted(rows)]
+    return tuple(row for _, row in sorted(rows))

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from uuid import NAMESPACE_URL, uuid5
 
-import msgspec
-
 from app.billing_periods.instants import iso_milliseconds, iso_seconds
-from app.definitions.model import Alert, Subscription
+from app.definitions.model import Alert, AlertThreshold, Subscription
 from app.numbers import plain
 from app.wire.usage_records import PublishedRecord, Topic, message_of
 
@@ -18,21 +16,13 @@ USAGE_ALERTS: Topic = "usage-alerts"
 ALERT_TRIGGERED = "alert.triggered"
 
 
-class Crossed(msgspec.Struct, frozen=True):
-    """A threshold as the message names it."""
-
-    code: str | None
-    value: str
-    recurring: bool
-
-
 def alert_record(
     alert: Alert,
     subscription: Subscription,
     metric_code: str,
     start_ms: int,
     values: tuple[Decimal, Decimal],
-    crossed: Sequence[Crossed],
+    crossed: Sequence[AlertThreshold],
     cut_ms: int,
 ) -> PublishedRecord:
     """Return the message; `values`: those of the evaluation before and of this one.
@@ -62,7 +52,10 @@ def alert_record(
             "alert_type": alert.alert_type,
             "current_value": plain(current),
             "previous_value": plain(previous),
-            "crossed_thresholds": crossed,
+            "crossed_thresholds": [
+                {"code": each.code, "value": plain(each.value), "recurring": each.recurring}
+                for each in crossed
+            ],
             "triggered_at": iso_seconds(cut_ms),
             "subscription_external_id": external_id,
             "customer_external_id": customer_id,

@@ -9,7 +9,7 @@ from functools import cached_property
 from app.bounds.turns import STEP_ITEMS, Steps
 from app.definitions.model import Alert, Metric
 from app.numbers import ZERO, plain
-from app.wire.alert_records import Crossed, alert_record
+from app.wire.alert_records import alert_record
 from app.wire.arrivals import SubscriptionKey
 from app.wire.usage_records import PublishedRecord
 from tables.cells.cell import Span
@@ -18,7 +18,7 @@ from tables.cells.grids import told_until
 from tables.changelogged.evaluations import Evaluation
 from tables.closing.at_cut import AtCut
 from tables.closing.period_at_cut import CELLS_A_STEP
-from tables.crossing import Threshold, crossed
+from tables.crossing import crossed
 from tables.lifetime_fold import lifetime_id
 from tables.partition.partition import Partition
 from tables.partition.timelines import Timelines
@@ -110,8 +110,7 @@ class _AlertsAtCut:
         elif before is None and self._is_lost(alert):
             previous = yield from self._value(alert, metric, charge_ids, cut_ms - 1)
         evaluations.put(known_as, Evaluation(start_ms, plain(current), cut_ms))
-        thresholds = [Threshold(t.code, t.value, t.recurring) for t in alert.thresholds]
-        reached = crossed(thresholds, previous, current)
+        reached = crossed(alert.thresholds, previous, current)
         if reached:
             yield alert_record(
                 alert,
@@ -119,7 +118,7 @@ class _AlertsAtCut:
                 metric.code,
                 start_ms,
                 (previous, current),
-                [Crossed(t.code, plain(t.value), t.recurring) for t in reached],
+                reached,
                 cut_ms,
             )
 

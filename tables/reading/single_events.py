@@ -10,7 +10,6 @@ from app.definitions.model import Charge, Metric
 from app.definitions.per_event import AskedLists, asked_of
 from app.definitions.periods import Period
 from app.meter.evidence import CellDay, DayShare, EventLists
-from app.numbers import plain
 from app.wire.arrivals import Arrival
 from tables.aggregation import Groups
 from tables.cells.cell import Span
@@ -46,16 +45,13 @@ class CellEvents(NamedTuple):
         """Return the sum of each local date with events; None where nothing is summed."""
         if self.source.lists != "number" or not self.whole:
             return None
-        return tuple(CellDay(day.date, plain(day.value)) for day in daily_sums(self.source))
+        return daily_sums(self.source)
 
     def breakdown(self) -> tuple[DayShare, ...] | None:
         """Return the parts of a prorated figure by date; None where nothing is prorated."""
         if not self.source.prorated or not self.whole:
             return None
-        return tuple(
-            DayShare(row.date, row.action, plain(row.amount), row.duration, row.total_duration)
-            for row in day_breakdown(self.source)
-        )
+        return day_breakdown(self.source)
 
 
 class SingleEvents:

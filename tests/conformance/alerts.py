@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from tables.crossing import Threshold, crossed
+from app.definitions.model import AlertThreshold
+from tables.crossing import crossed
 from tests.conformance.comparison import Difference
 from tests.conformance.files import Vector
 
@@ -22,11 +23,11 @@ def check_alert_vector(vector: Vector) -> list[Difference]:
     return [Difference("crossed", _printed(expected), _printed(found))]
 
 
-def _threshold(described: Mapping[str, Any]) -> Threshold:
-    return Threshold(described["code"], Decimal(described["value"]), described["recurring"])
+def _threshold(described: Mapping[str, Any]) -> AlertThreshold:
+    return AlertThreshold(described["code"], Decimal(described["value"]), described["recurring"])
 
 
-def _printed(thresholds: list[Threshold]) -> str:
+def _printed(thresholds: list[AlertThreshold]) -> str:
     return ", ".join(
         f"{threshold.value} {threshold.code}{' (recurring)' if threshold.recurring else ''}"
         for threshold in thresholds

@@ -7,6 +7,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+import msgspec
+
 from app.definitions.per_event import asked_of
 from app.numbers import ceil_at
 from tables.aggregation import Groups
@@ -44,10 +46,10 @@ def _found(folded: Folded) -> Mapping[str, Any]:
         "per_event_prorated": lists.prorated_values,
         # Where nothing is free Lago's list is empty, and a record has none.
         "running_total": lists.running_total or [],
-        "by_date": [day._asdict() for day in _days(source)],
+        "by_date": [msgspec.structs.asdict(day) for day in _days(source)],
     }
     if charge.prorated:
-        found["breakdown"] = [row._asdict() for row in day_breakdown(source)]
+        found["breakdown"] = [msgspec.structs.asdict(day) for day in day_breakdown(source)]
     if charge.prorated and span.fold.unique:
         found["spells"] = _spells(source)
     return found

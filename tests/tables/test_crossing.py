@@ -7,13 +7,14 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tables.crossing import MOST_STEPS, Threshold, crossed
+from app.definitions.model import AlertThreshold
+from tables.crossing import MOST_STEPS, crossed
 from tests.world.profiles import examples
 
 EXAMPLE = [
-    Threshold("low", Decimal(10), False),
-    Threshold("high", Decimal(50), False),
-    Threshold("more", Decimal(25), True),
+    AlertThreshold("low", Decimal(10)),
+    AlertThreshold("high", Decimal(50)),
+    AlertThreshold("more", Decimal(25), recurring=True),
 ]
 
 
@@ -30,7 +31,7 @@ def test_a_value_that_falls_arms_its_thresholds_again() -> None:
 
 
 def test_of_very_many_steps_the_highest_are_listed() -> None:
-    step = Threshold(None, Decimal("1E-38"), True)
+    step = AlertThreshold(None, Decimal("1E-38"), recurring=True)
     steps = crossed([step], Decimal(0), Decimal("9" * 38))
     assert len(steps) == MOST_STEPS
     assert steps[-1].value == Decimal("9" * 38)
@@ -40,9 +41,9 @@ def test_of_very_many_steps_the_highest_are_listed() -> None:
 quantities = st.decimals(-30, 60, places=1)
 
 
-def alert_of(once: list[Decimal], step: Decimal | None) -> list[Threshold]:
-    thresholds = [Threshold(None, value, False) for value in once]
-    return thresholds if step is None else [*thresholds, Threshold(None, step, True)]
+def alert_of(once: list[Decimal], step: Decimal | None) -> list[AlertThreshold]:
+    thresholds = [AlertThreshold(None, value) for value in once]
+    return thresholds if step is None else [*thresholds, AlertThreshold(None, step, recurring=True)]
 
 
 alerts = st.builds(
@@ -55,7 +56,7 @@ alerts = st.builds(
 @given(alert=alerts, values=st.lists(quantities, min_size=3, max_size=3))
 @examples(200)
 def test_a_way_in_two_parts_crosses_what_the_whole_way_does(
-    alert: list[Threshold], values: list[Decimal]
+    alert: list[AlertThreshold], values: list[Decimal]
 ) -> None:
     low, middle, high = sorted(values)
     parts = crossed(alert, low, middle) + crossed(alert, middle, high)
@@ -65,7 +66,7 @@ def test_a_way_in_two_parts_crosses_what_the_whole_way_does(
 @given(alert=alerts, previous=quantities, current=quantities)
 @examples(200)
 def test_what_is_crossed_lies_on_the_way(
-    alert: list[Threshold], previous: Decimal, current: Decimal
+    alert: list[AlertThreshold], previous: Decimal, current: Decimal
 ) -> None:
     found = crossed(alert, previous, current)
     assert all(previous < threshold.value <= current for threshold in found)
