@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from time import monotonic
 from typing import Any
@@ -18,21 +17,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from app.cli.exits import NoVerdict
 from app.cli.output import Terminal, echo
-from app.cli.remote import Remote, nobody_answers, told_of, trusted
+from app.cli.remote import Remote, nobody_answers, told_of
 
 _CONNECT_TIMEOUT_S = 10.0
 _READ_TIMEOUT_S = 300.0
 """A worker may read for long between two lines, but not for ever."""
 ASKED_FOR_S = 120.0
 """For so long a worker that cannot answer yet is asked again: it takes partitions over, mostly."""
-
-
-@dataclass(frozen=True)
-class Access:
-    """One worker, as one organization."""
-
-    url: str
-    key: str
 
 
 Take = Callable[[bytes], bool]
@@ -66,15 +57,17 @@ class EveryWorker:
         self._take = take
         self._doing = doing
 
-    async def ask(self, wanted: list[Access], *, of_all: bool = True) -> None:
-        """Ask one worker of each organization who the others are, and those.
+    async def ask(self, wanted: Sequence[Remote], *, of_all: bool = True) -> None:
+        """Ask a worker, once with the key of each organization, who the others are, and those.
 
         `of_all`: every partition has to be reported on. Raises `NoVerdict`.
         """
+        if not all(worker.key for worker in wanted):
+            raise NoVerdict("There is no API key to ask with: set --key or METER_API_KEYS")
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         console = Terminal(stderr=True)
         with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-            for access in wanted:
+            for worker in wanted:
                 task = bar.add_task(self._doing)
                 reached: dict[str, _Reached] = {}
 
@@ -84,52 +77,52 @@ class EveryWorker:
                     total = sum(each.records_total for each in known.values())
                     bar.update(task, completed=read, total=total)
 
-                await self._ask_all(access, advance, of_all=of_all)
+                await self._ask_all(worker, advance, of_all=of_all)
                 if of_all:
                     _check_whole(reached)
 
     async def _ask_all(
-        self, access: Access, advance: Callable[[str, bytes], None], *, of_all: bool
+        self, worker: Remote, advance: Callable[[str, bytes], None], *, of_all: bool
     ) -> None:
         """Ask one worker who the others are, and then those; together they own every partition."""
-        first = await self._ask_one(access, advance)
+        first = await self._ask_one(worker, advance)
         others = first.peers if of_all else []
         if first.owner is not None:
             others = [first.owner]
         await asyncio.gather(
-            *(self._ask_one(Access(other.rstrip("/"), access.key), advance) for other in others)
+            *(self._ask_one(Remote(other, worker.key), advance) for other in others)
         )
 
-    async def _ask_one(self, access: Access, advance: Callable[[str, bytes], None]) -> _First:
+    async def _ask_one(self, worker: Remote, advance: Callable[[str, bytes], None]) -> _First:
         first: _First | None = None
         done = False
-        async with aclosing(self._lines(access)) as lines:
+        async with aclosing(self._lines(worker)) as lines:
             async for line in lines:
                 if first is None:
                     first = msgspec.json.decode(line, type=_First)
                     done = first.owner is not None
                     continue
                 if b'"error"' in line[:10]:
-                    raise NoVerdict(f"{access.url}: {msgspec.json.decode(line, type=_First).error}")
+                    raise NoVerdict(f"{worker.url}: {msgspec.json.decode(line, type=_First).error}")
                 done = self._take(line)
-                advance(access.url, line)
+                advance(worker.url, line)
         if first is None or not done:
-            raise NoVerdict(f"{access.url} stopped before it was done")
+            raise NoVerdict(f"{worker.url} stopped before it was done")
         return first
 
-    async def _lines(self, access: Access) -> AsyncGenerator[bytes]:
+    async def _lines(self, worker: Remote) -> AsyncGenerator[bytes]:
         """Yield the lines of one worker's answer. Raises `NoVerdict`."""
-        asked = await asyncio.to_thread(_Asked, access)
+        asked = await asyncio.to_thread(_Asked, worker)
         try:
-            answer = await self._begun(asked, access)
+            answer = await self._begun(asked, worker)
             while (line := await asyncio.to_thread(answer.readline)).endswith(b"\n"):
                 yield line[:-1]
         except (HTTPException, OSError) as error:
-            raise NoVerdict(f"{access.url} stopped answering: {error or 'timeout'}") from error
+            raise NoVerdict(f"{worker.url} stopped answering: {error or 'timeout'}") from error
         finally:
             asked.close()
 
-    async def _begun(self, asked: _Asked, access: Access) -> HTTPResponse:
+    async def _begun(self, asked: _Asked, worker: Remote) -> HTTPResponse:
         """Return an answer that has begun; who cannot give one yet says when to ask again.
 
         A worker that takes partitions over has nothing to prove before it has them.
@@ -143,17 +136,17 @@ class EveryWorker:
             said = told_of(await asyncio.to_thread(answer.read)) or answer.reason
             again_s = _asked_again_after_s(answer)
             if again_s is None or monotonic() + again_s > until_s:
-                message = f"{access.url} answered {answer.status}: {said}"
+                message = f"{worker.url} answered {answer.status}: {said}"
                 if is_told:
                     message += f", and nothing else for {ASKED_FOR_S:g} s"
                 # What is wrong with the request itself is found out.
                 refused = answer.status in (403, 404, 422)
                 raise click.ClickException(message) if refused else NoVerdict(message)
             if not is_told:
-                why = await asyncio.to_thread(_why_not_yet, access)
+                why = await asyncio.to_thread(_why_not_yet, worker)
                 waits = f"waiting for it, up to {ASKED_FOR_S:g} s"
                 why = why or f"{said}; mostly a partition is being taken over"
-                echo(f"{access.url} answers {answer.status} ({why}): {waits}.", err=True)
+                echo(f"{worker.url} answers {answer.status} ({why}): {waits}.", err=True)
             is_told = True
             await asyncio.sleep(again_s)
 
@@ -164,10 +157,10 @@ def _asked_again_after_s(answer: HTTPResponse) -> float | None:
     return float(max(1, int(told))) if answer.status in (429, 503) and told.isdecimal() else None
 
 
-def _why_not_yet(access: Access) -> str:
+def _why_not_yet(worker: Remote) -> str:
     """Return what a worker lacks, in its words; nothing if it does not say."""
     try:
-        health, _ = Remote(access.url, access.key).health()
+        health, _ = worker.health()
         return "; ".join(str(reason["message"]) for reason in health.get("reasons", ()))
     except (click.ClickException, LookupError, TypeError, AttributeError):
         return ""
@@ -176,22 +169,22 @@ def _why_not_yet(access: Access) -> str:
 class _Asked:
     """A connection to one worker, used from threads. Raises `NoVerdict` if nobody answers."""
 
-    def __init__(self, access: Access) -> None:
-        scheme, server, *_ = urlsplit(access.url)
+    def __init__(self, worker: Remote) -> None:
+        scheme, server, *_ = urlsplit(worker.url)
         self._connection = (
-            HTTPSConnection(server, timeout=_CONNECT_TIMEOUT_S, context=trusted())
+            HTTPSConnection(server, timeout=_CONNECT_TIMEOUT_S, context=worker.tls)
             if scheme == "https"
             else HTTPConnection(server, timeout=_CONNECT_TIMEOUT_S)
         )
-        self._path = urlsplit(access.url).path
+        self._path = urlsplit(worker.url).path
         self._headers = {
-            "Authorization": f"Bearer {access.key}",
+            "Authorization": f"Bearer {worker.key}",
             "Content-Type": "application/json",
         }
         try:
             self._connection.connect()
         except (OSError, HTTPException) as error:
-            raise NoVerdict(nobody_answers(access.url, error)) from error
+            raise NoVerdict(nobody_answers(worker.url, error)) from error
         self._socket: socket.socket = self._connection.sock
 
     def post(self, path: str, body: bytes) -> HTTPResponse:

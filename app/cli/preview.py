@@ -12,8 +12,7 @@ from typing import Any
 import click
 import msgspec
 
-from app.cli.every_worker import Access, EveryWorker
-from app.cli.exits import NoVerdict
+from app.cli.every_worker import EveryWorker
 from app.cli.json_files import read_json
 from app.cli.output import echo, print_json
 from app.cli.remote import Json, Remote, remote, remote_options, segment
@@ -110,12 +109,10 @@ def previewed(worker: Remote, changes: list[Json], within: Mapping[str, str]) ->
 
     `within`: published periods that start `from` and before `to`; else from the first, until now.
     """
-    if worker.key is None:
-        raise NoVerdict("There is no API key to ask with: set --key or METER_API_KEYS")
     outcome = Previewed()
     body = {"changes": changes, **within}
     workers = EveryWorker("/api/v1/preview", body, outcome.note, "Folding anew")
-    asyncio.run(workers.ask([Access(worker.url, worker.key)]))
+    asyncio.run(workers.ask([worker]))
     outcome.cells.sort(key=_order)
     return outcome
 

@@ -68,7 +68,7 @@ class Remote:
         require_http_url(url)
         self.url = url.rstrip("/")
         self.key = key
-        self._tls = trusted() if url.startswith("https://") else None
+        self.tls = trusted() if url.startswith("https://") else None
 
     def get(self, path: str, **query: Asked) -> Json:
         """Return the JSON answer; a parameter of several values is sent once for each.
@@ -174,7 +174,7 @@ class Remote:
             request.add_header("Authorization", f"Bearer {self.key}")
         try:
             answer: HTTPResponse = urlopen(  # noqa: S310
-                request, timeout=TIMEOUT_S, context=self._tls
+                request, timeout=TIMEOUT_S, context=self.tls
             )
             return answer
         except HTTPError as error:

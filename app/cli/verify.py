@@ -12,12 +12,13 @@ from typing import Any
 import click
 import msgspec
 
-from app.cli.every_worker import Access, EveryWorker
-from app.cli.exits import DIFFERS, NO_VERDICT, NoVerdict
+from app.cli import contexts
+from app.cli.every_worker import EveryWorker
+from app.cli.exits import DIFFERS, NO_VERDICT
 from app.cli.failures import no_verdict
 from app.cli.names import require_known
 from app.cli.output import echo, print_json
-from app.cli.remote import key_of_settings, local_settings, remote, remote_options
+from app.cli.remote import Remote, key_of_settings, local_settings, remote, remote_options
 from app.cli.words import TEXT
 from app.meter.evidence import Difference, VerifyReport
 from app.settings import ApiKey
@@ -102,7 +103,7 @@ def verify(
         "figures_only": figures_only,
     }
     workers = EveryWorker("/api/v1/verify", body, outcome.note, "Verifying")
-    asyncio.run(workers.ask(_accesses(url, key), of_all=subscription is None))
+    asyncio.run(workers.ask(_asking(url, key), of_all=subscription is None))
     if as_json:
         print_json(_as_json(outcome, figures_only=figures_only))
     else:
@@ -115,17 +116,19 @@ def verify(
         sys.exit(NO_VERDICT)
 
 
-def _accesses(url: str | None, key: str | None) -> list[Access]:
-    """Return one for each organization with a key; a key that may write comes first."""
-    reached = remote(url, key).url
-    if key is not None:
-        return [Access(reached, key)]
+def _asking(url: str | None, key: str | None) -> list[Remote]:
+    """Return the worker, once for each organization with a key here; one that may write is first.
+
+    A worker of a context is asked with the context's key alone.
+    """
+    worker = remote(url, key)
+    if key is not None or (url is None and contexts.current() is not None):
+        return [worker]
     by_organization: dict[str, ApiKey] = {}
     for known in sorted(local_settings().api_keys, key=lambda known: known.access != "write"):
         by_organization.setdefault(known.organization_id, known)
-    if not by_organization:
-        raise NoVerdict("There is no API key to ask with: set --key or METER_API_KEYS")
-    return [Access(reached, key_of_settings(known)) for known in by_organization.values()]
+    asking = [Remote(worker.url, key_of_settings(known)) for known in by_organization.values()]
+    return asking or [worker]
 
 
 def _as_json(outcome: _Outcome, *, figures_only: bool) -> dict[str, Any]:

@@ -164,8 +164,8 @@ async def test_verify_waits_for_partitions_that_are_taken_over(
     refused, asked = asyncio.Event(), every_worker._why_not_yet
     loop = asyncio.get_running_loop()
 
-    def told(access: every_worker.Access) -> str:
-        why = asked(access)
+    def told(worker: Remote) -> str:
+        why = asked(worker)
         loop.call_soon_threadsafe(refused.set)
         return why
 

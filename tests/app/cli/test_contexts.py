@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from app.cli.every_worker import EveryWorker
 from app.cli.main import cli
+from app.cli.remote import Remote
 from app.local_servers.ports import free_ports
 
 
@@ -58,6 +61,24 @@ def test_a_context_is_found_by_whatever_name_it_has(home: Path) -> None:
     meter("context", "add", name, "--url", "http://127.0.0.1:1")
     used = meter("context", "use", name)
     assert used.exit_code == 0, used.output
+
+
+def test_a_context_is_verified_with_its_own_key(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str | None] = []
+
+    async def ask(_: EveryWorker, wanted: Sequence[Remote], *, of_all: bool) -> None:
+        asked.extend(worker.key for worker in wanted)
+
+    monkeypatch.setattr(EveryWorker, "ask", ask)
+    monkeypatch.setenv("METER_API_KEYS", "acme:machine:write")
+    (home / "key").write_text("own\n")
+    url = "http://127.0.0.1:1"
+    meter("context", "add", "prod", "--url", url, "--key-file", str(home / "key"))
+    for words in (["--context", "prod"], ["--url", url], []):
+        meter("verify", *words)
+    assert asked == ["own", "machine", "machine"]
 
 
 def test_an_unknown_context_is_named(home: Path) -> None:

@@ -13,8 +13,9 @@ import pytest
 from click import ClickException
 
 from app.cli import every_worker
-from app.cli.every_worker import Access, EveryWorker
+from app.cli.every_worker import EveryWorker
 from app.cli.exits import NoVerdict
+from app.cli.remote import Remote
 
 FIRST = b'{"peers":[]}\n'
 LINE = b'{"records_read":1,"records_total":1,"partitions":[0],"of_partitions":1}\n'
@@ -82,7 +83,7 @@ def asked(url: str) -> list[bytes]:
         taken.append(line)
         return len(taken) == 2
 
-    asyncio.run(EveryWorker("/api/v1/verify", {}, take, "Asking").ask([Access(url, "key")]))
+    asyncio.run(EveryWorker("/api/v1/verify", {}, take, "Asking").ask([Remote(url, "key")]))
     return taken
 
 

@@ -12,9 +12,10 @@ import pytest
 import trustme
 from click.testing import CliRunner
 
-from app.cli.every_worker import Access, EveryWorker
+from app.cli.every_worker import EveryWorker
 from app.cli.exits import NoVerdict
 from app.cli.main import cli
+from app.cli.remote import Remote
 from app.settings import HOST
 
 
@@ -98,9 +99,9 @@ async def test_who_asks_every_worker_trusts_it_as_well(
 ) -> None:
     asking = EveryWorker("/verify", {}, lambda *_: True, "asking")
     with pytest.raises(NoVerdict, match="METER_PEER_CA_FILE"):
-        await asking.ask([Access(url, "key")])
+        await asking.ask([Remote(url, "key")])
     monkeypatch.setenv("METER_PEER_CA_FILE", str(ca_file))
-    await asking.ask([Access(url, "key")])
+    await asking.ask([Remote(url, "key")])
 
 
 def test_a_file_of_no_authority_is_named(url: str, tmp_path: Path) -> None:
