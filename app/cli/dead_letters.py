@@ -14,8 +14,9 @@ import click
 from app.cli.outcomes import WELL, exit_code
 from app.cli.output import Terminal, echo, table_of
 from app.cli.remote import Json, Remote, RequestRefused, operated, remote_options
-from app.cli.rows import Output, Rows, cell_text, output_options
+from app.cli.rows import Output, Rows, output_options
 from app.cli.words import COUNT, TEXT, PlaceType
+from app.wire.record_rows import cell_text
 from app.wire.refusals import RefusalCode
 
 Place = tuple[int, int]

@@ -14,7 +14,7 @@ from app.cli.names import require_known
 from app.cli.output import Terminal, echo, table_of
 from app.cli.remote import Json, RequestRefused, remote, remote_options, segment
 from app.cli.rows import Output, Rows, output_options
-from app.cli.usage import customer_of, pending_text
+from app.cli.usage import customer_of, customer_option, pending_text
 from app.cli.words import COUNT, REVISION, TEXT, TIME
 from app.meter.evidence import Status
 from app.wire.answer_rows import EVENT_INSTANTS, EXPLAINED_COLUMNS, event_rows, place_text
@@ -23,9 +23,7 @@ from app.wire.answer_rows import EVENT_INSTANTS, EXPLAINED_COLUMNS, event_rows, 
 @click.command()
 @click.argument("subscription", type=TEXT)
 @click.argument("metric", type=TEXT)
-@click.option(
-    "--customer", type=TEXT, help="Its external_customer_id. Default: asked of the worker."
-)
+@customer_option
 @click.option("--at", type=TIME, help="ISO 8601: the period that holds it; now by default.")
 @click.option("--charge", type=TEXT, help="Only the charge of this code.")
 @click.option(

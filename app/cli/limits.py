@@ -11,7 +11,8 @@ import click
 
 from app.bounds import limits as module
 from app.cli.output import echo
-from app.cli.rows import Output, Rows, cell_text, output_options
+from app.cli.rows import Output, Rows, output_options
+from app.wire.record_rows import cell_text
 
 
 class Limit(NamedTuple):

@@ -19,6 +19,7 @@ import msgspec
 
 from app.cli.exits import WrongUsage, not_installed
 from app.cli.output import Terminal, echo, lines_to, print_json, table_of
+from app.wire.record_rows import cell_text
 
 Form = Literal["table", "tsv", "csv", "json", "jsonl", "parquet"]
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -138,15 +139,6 @@ def output_of(form: Form, *, header: bool = True) -> Output:
         if sys.stdout.isatty():
             raise click.UsageError("Parquet is for a file: redirect it, as in `-o parquet > FILE`.")
     return Output(form, header=header)
-
-
-def cell_text(value: object) -> str:
-    """Return a JSON value as one text: numbers as they are, objects as JSON, null as nothing."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _draw(found: Rows, *, header: bool) -> None:

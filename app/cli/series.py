@@ -9,7 +9,7 @@ import click
 from app.cli.names import require_known
 from app.cli.remote import RequestRefused, remote, remote_options, segment
 from app.cli.rows import Output, Rows, output_options
-from app.cli.usage import customer_of
+from app.cli.usage import customer_of, customer_option
 from app.cli.words import TEXT, TIME
 from app.meter.evidence import WindowName
 from app.wire.answer_rows import SERIES_COLUMNS, SERIES_INSTANTS, series_rows
@@ -18,9 +18,7 @@ from app.wire.answer_rows import SERIES_COLUMNS, SERIES_INSTANTS, series_rows
 @click.command()
 @click.argument("subscription", type=TEXT)
 @click.argument("metric", type=TEXT)
-@click.option(
-    "--customer", type=TEXT, help="Its external_customer_id. Default: asked of the worker."
-)
+@customer_option
 @click.option(
     "--window",
     type=click.Choice(get_args(WindowName)),

@@ -22,12 +22,14 @@ from app.wire.answer_rows import USAGE_COLUMNS, USAGE_INSTANTS, usage_rows
 PER_PAGE = 100
 _IMPLICIT = "On the implicit plan, which is not billed: nobody defined this subscription."
 
+customer_option = click.option(
+    "--customer", type=TEXT, help="Its external_customer_id. Default: asked of the worker."
+)
+
 
 @click.command()
 @click.argument("subscription", type=TEXT)
-@click.option(
-    "--customer", type=TEXT, help="Its external_customer_id. Default: asked of the worker."
-)
+@customer_option
 @click.option("--past", is_flag=True, help="The ended periods, newest first, not the running one.")
 @output_options
 @remote_options

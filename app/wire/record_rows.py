@@ -109,10 +109,13 @@ def _value(record: Json, column: str) -> Any:
 
 
 def _text(column: str, value: Any) -> str:
+    return pairs_text(value) if column in ("filters", "grouped_by") else cell_text(value)
+
+
+def cell_text(value: object) -> str:
+    """Return a JSON value as one text: numbers as they are, objects as JSON, null as nothing."""
     if value is None:
         return ""
-    if column in ("filters", "grouped_by"):
-        return pairs_text(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()

@@ -9,7 +9,8 @@ from app.cli.lago.comparing import ComparedSubscription, EventDifference, Judged
 from app.cli.lago.deviations import DEVIATIONS
 from app.cli.lago.figures import told_part
 from app.cli.remote import Json
-from app.cli.rows import Rows, cell_text
+from app.cli.rows import Rows
+from app.wire.record_rows import cell_text
 
 Accepted = frozenset[str]
 """Names of deviations that are known."""
