@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
 from functools import reduce
 from typing import Any, get_args
 
@@ -29,6 +28,7 @@ _ROOT = "subscription"
 _STATUSES = get_args(SubscriptionStatus)
 _KNOWN_STATUSES = (*_STATUSES, "incomplete")
 """The last is one that Lago knows, and nobody has here."""
+_DEFAULT_STATUSES = ("active",)
 _NOBODY = np.array([], np.uint32)
 
 
@@ -68,7 +68,7 @@ async def terminate(call: Call) -> Any:
 
 
 async def show(call: Call) -> Any:
-    return _root(call, _one(call, _wanted_statuses(call)))
+    return _root(call, _one(call, "status"))
 
 
 async def update_charge(call: Call) -> Any:
@@ -182,20 +182,18 @@ def _candidates(
 def subscription_asked_for(call: Call) -> Subscription:
     """Return the subscription that path and `subscription_status` name. Raises 404."""
     name = "subscription_status" if call.query.texts("subscription_status") else "status"
-    return _one(call, _wanted_statuses(call, name))
-
-
-def _wanted_statuses(call: Call, name: str = "status") -> tuple[str, ...]:
-    """Return the known statuses that the query names; only `active` when it names none."""
-    named = tuple(status for status in call.query.texts(name) if status in _STATUSES)
-    return named or ("active",)
+    return _one(call, name)
 
 
 def _listed_statuses(call: Call) -> tuple[str, ...]:
-    """Return the statuses to list: all where `status[]` names one that is none, as in Lago."""
-    if set(call.query.texts("status", bare=False)).issubset(_KNOWN_STATUSES):
-        return _wanted_statuses(call)
-    return _STATUSES
+    """Return the statuses to list; `active` where the query names none that there is.
+
+    All where `status[]` names one that is none, as in Lago.
+    """
+    if not set(call.query.texts("status", bare=False)).issubset(_KNOWN_STATUSES):
+        return _STATUSES
+    named = tuple(status for status in call.query.texts("status") if status in _STATUSES)
+    return named or _DEFAULT_STATUSES
 
 
 def subscriptions_of(call: Call, external_id: str) -> list[Subscription]:
@@ -205,8 +203,9 @@ def subscriptions_of(call: Call, external_id: str) -> list[Subscription]:
     return sorted((s for s in now if s is not None), key=lambda s: (-s.started_at_ms, s.id))
 
 
-def _one(call: Call, statuses: Iterable[str]) -> Subscription:
-    now_ms = call.now_ms
+def _one(call: Call, parameter: str) -> Subscription:
+    """Return the newest of the statuses that the query names, or the active one. Raises 404."""
+    statuses, now_ms = call.query.texts(parameter) or _DEFAULT_STATUSES, call.now_ms
     for subscription in subscriptions_of(call, call.parameters["external_id"]):
         if subscription.status_at(now_ms) in statuses:
             return subscription

@@ -17,6 +17,7 @@ _FALSE = frozenset({"false", "f", "0", "off", "no"})
 _TRUE = frozenset({"true", "t", "1", "on", "yes"})
 _DIGITS: Final = 9
 _LARGEST: Final = 10**_DIGITS - 1
+_LEADING_DIGITS = re.compile("[0-9]+")
 _MEMBER = re.compile(r"(?P<name>[^\[\]]+)\[(?P<key>.*)\]", re.DOTALL)
 
 
@@ -100,11 +101,11 @@ class Query:
         return number
 
     def positive(self, name: str, default: int) -> int:
-        """Return a whole number from 1 to `_LARGEST`; the default for what is none."""
-        word = self.text(name) or ""
-        if not (word.isascii() and word.isdecimal()):
+        """Return the number a text begins with, from 1 to `_LARGEST`; the default for no digit."""
+        found = _LEADING_DIGITS.match(self.text(name) or "")
+        if found is None:
             return default
-        digits = word.lstrip("0")
+        digits = found[0].lstrip("0")
         return max(int(digits or "0"), 1) if len(digits) <= _DIGITS else _LARGEST
 
     def mapping(self, names: Sequence[str]) -> dict[str, str]:

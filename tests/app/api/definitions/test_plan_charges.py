@@ -256,6 +256,7 @@ async def test_a_subscription_shows_the_charges_of_its_plan(api: Running, plan: 
     assert await codes("later", "?status=pending") == ["c"]
     assert await codes("later", "?status=pending&subscription_status=active") == missing
     assert await codes("later", "/c?status=active") == missing
+    assert await codes("s", "?subscription_status=bogus") == missing
     assert await codes("nobody") == missing
     assert await codes("s", "/x") == "charge_not_found"
     assert await codes("s", "/x/filters") == "charge_not_found"
