@@ -18,6 +18,7 @@ from urllib.request import Request, urlopen
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from app.cli import contexts
 from app.cli.api_keys import KEY, checked_key, key_of_file
@@ -257,7 +258,7 @@ def remote_options(command: Command) -> Command:
             "--key",
             type=KEY,
             envvar="METER_API_KEY",
-            callback=_warn_of_key,
+            callback=_key,
             help="API key; every user of this machine sees it here. Better: METER_API_KEY or "
             "--key-file. Default: the first of METER_API_KEYS.",
         ),
@@ -265,8 +266,9 @@ def remote_options(command: Command) -> Command:
             "--url",
             type=TEXT,
             envvar="METER_URL",
-            help="Any worker. Default: METER_URL, else the context's, else this machine's at "
-            "METER_HTTP_PORT.",
+            callback=_url,
+            help="Any worker. Default: that of --context, else METER_URL, else the context's in "
+            "use, else this machine's at METER_HTTP_PORT.",
         ),
     ):
         command = option(command)
@@ -274,7 +276,7 @@ def remote_options(command: Command) -> Command:
 
 
 def _key_of_file(context: click.Context, _: click.Parameter, path: str | None) -> None:
-    if path is not None:
+    if path is not None and not _gives_way(context, "key_file"):
         context.default_map = {**(context.default_map or {}), "key": key_of_file(path)}
 
 
@@ -282,13 +284,35 @@ def _note_context(context: click.Context, _: click.Parameter, name: str | None) 
     context.meta[contexts.OPTION] = name
 
 
-def _warn_of_key(context: click.Context, _: click.Parameter, key: str | None) -> str | None:
-    if context.get_parameter_source("key") is click.core.ParameterSource.COMMANDLINE:
+def _url(context: click.Context, _: click.Parameter, url: str | None) -> str | None:
+    return None if _gives_way(context, "url") else url
+
+
+def _key(context: click.Context, _: click.Parameter, key: str | None) -> str | None:
+    if _is_typed(context, "key"):
         echo(
             "Everybody on this machine can read --key with `ps`: use METER_API_KEY or --key-file.",
             err=True,
         )
-    return key
+    elif _is_typed(context, "key_file"):
+        # Click takes the environment first.
+        return context.lookup_default("key")
+    return None if _gives_way(context, "key") else key
+
+
+def _is_typed(context: click.Context, option: str) -> bool:
+    return context.get_parameter_source(option) is ParameterSource.COMMANDLINE
+
+
+def _gives_way(context: click.Context, option: str) -> bool:
+    """Return whether an option of the environment gives way to `--context` of the command line.
+
+    What is typed holds: else the exported address of one worker takes what was meant for another.
+    """
+    if _is_typed(context, option) or not _is_typed(context, "context"):
+        return False
+    named = contexts.current()
+    return named is not None and (option == "url" or named.key_file is not None)
 
 
 def remote(url: str | None, key: str | None) -> Remote:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
+from urllib.request import Request
 
 import pytest
+from click import ClickException
 from click.testing import CliRunner, Result
 
 from app.cli.every_worker import EveryWorker
@@ -51,7 +54,9 @@ def test_a_context_says_whom_to_ask(home: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("METER_CONTEXT", "prod")
     assert f":{first} " in asked()
     monkeypatch.setenv("METER_URL", f"http://127.0.0.1:{third}")
-    assert f":{third} " in asked("--context", "stage")
+    assert f":{third} " in asked()
+    assert f":{second} " in asked("--context", "stage")
+    assert f":{third} " in asked("--context", "stage", "--url", f"http://127.0.0.1:{third}")
     listed = meter("context", "list").stdout.splitlines()
     assert [line.split("\t")[:2] for line in listed[1:]] == [["", "prod"], ["*", "stage"]]
 
@@ -79,6 +84,30 @@ def test_a_context_is_verified_with_its_own_key(
     for words in (["--context", "prod"], ["--url", url], []):
         meter("verify", *words)
     assert asked == ["own", "machine", "machine"]
+
+
+@pytest.mark.parametrize("variable", ["METER_API_KEY", "METER_API_KEY_FILE"])
+def test_an_exported_key_is_not_for_the_context_of_a_command(
+    home: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    sent: list[str | None] = []
+
+    def noted(self: Remote, request: Request) -> NoReturn:
+        sent.append(self.key)
+        raise ClickException("noted")
+
+    monkeypatch.setattr(Remote, "_opened", noted)
+    for name in ("own", "exported"):
+        (home / name).write_text(name)
+    monkeypatch.setenv(variable, str(home / "exported") if "FILE" in variable else "exported")
+    for name, more in (("prod", ["--key-file", str(home / "own")]), ("stage", [])):
+        meter("context", "add", name, "--url", "http://127.0.0.1:1", *more)
+    typed = ["--key-file", str(home / "exported")]
+    for words in (["--context", "prod"], ["--context", "stage"], ["--context", "prod", *typed]):
+        meter("usage", "x", *words)
+    meter("context", "use", "prod")
+    meter("usage", "x")
+    assert sent == ["own", "exported", "exported", "exported"]
 
 
 def test_an_unknown_context_is_named(home: Path) -> None:
