@@ -40,6 +40,7 @@ from app.errors import StackError
 from app.kafka.faust_app import make_app
 from app.kafka.names import KafkaError
 from app.kafka.record_batch import OffsetsLost
+from app.kafka.subscriptions import require_same_topics
 from app.kafka.topics import admin_client, ensure_topics, topic_specs
 from app.kafka.transactions import require_long_transactions
 from app.log import facts, told
@@ -143,6 +144,7 @@ class Worker:
         self.stall.start()
         self._following = asyncio.create_task(self.keys_file.follow())
         async with admin_client(self.settings) as admin:
+            await require_same_topics(self.settings, admin)
             await ensure_topics(self.settings, admin)
         await require_long_transactions(self.settings)
         await self._listen()

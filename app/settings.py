@@ -312,7 +312,8 @@ class Settings(BaseSettings):
         "meterstream",
         min_length=1,
         validation_alias=_meter_or_lago("APPLICATION_ID", "KAFKA_CONSUMER_GROUP"),
-        description="Consumer group and first part of the transactional ids.",
+        description="Consumer group and first part of the transactional ids. All workers of a set "
+        "of topics have the same: under two names both groups would write it, and spoil it.",
     )
     group_instance_id: str = Field(
         "",

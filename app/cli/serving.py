@@ -16,6 +16,7 @@ from app.bounds.limits import LOG_REPEATED_S
 from app.cli.brokers import of_the_address
 from app.errors import StackError
 from app.kafka.names import KafkaConnectionError, KafkaError
+from app.kafka.record_batch import OffsetsLost
 from app.local_servers.ports import require_free, require_own_address
 from app.log import configure
 from app.settings import Settings, unknown_variables
@@ -53,6 +54,11 @@ def stopped_plainly(settings: Settings) -> Iterator[None]:
         ) from error
     except RedisError as error:
         raise StackError(_told_of_redis(settings, error)) from error
+    except OffsetsLost as error:
+        raise StackError(
+            f"{error} If METER_RAW_TOPIC or METER_TOPIC_PREFIX named another topic before, set it "
+            "back; else see OffsetsLost in docs/runbook.md."
+        ) from error
     except (KafkaError, OSError) as error:
         raise StackError(_stopped(error)) from error
 
@@ -72,7 +78,7 @@ def _told_of_redis(settings: Settings, error: RedisError) -> str:
             f"Redis at {server} has no such database: {error}; correct METER_REDIS_URL, which may "
             "end with its number, or METER_REDIS_DB."
         )
-    return _stopped(error)
+    return f"Redis at {server} refused what a worker asks it: {error}; correct METER_REDIS_URL."
 
 
 def _stopped(error: Exception) -> str:

@@ -8,6 +8,7 @@ from io import BytesIO
 from struct import unpack_from
 from typing import Any, Final, NamedTuple
 
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from aiokafka.errors import GroupAuthorizationFailedError
 from aiokafka.protocol.admin import DescribeGroupsRequest_v3, DescribeGroupsResponse_v3
 from aiokafka.protocol.api import Request, RequestStruct, Response, ResponseHeader_v0
@@ -81,6 +82,8 @@ class Group(NamedTuple):
     state: str
     members: list[str]
     """Client id and address of each, sorted."""
+    subscriptions: set[frozenset[str]]
+    """The topics that members read, as far as they told it yet."""
     rights: Collection[May]
 
 
@@ -99,7 +102,13 @@ async def group_of(admin: Admin, name: str) -> Group | None:
     if group["error_code"]:
         return None
     members = sorted(f"{m['client_id']} at {m['client_host']}" for m in group["members"])
-    return Group(str(group["state"]), members, _rights(group["authorized_operations"]))
+    subscriptions = {
+        frozenset(ConsumerProtocolMemberMetadata.decode(told).subscription)
+        for member in group["members"]
+        if (told := member["member_metadata"])
+    }
+    rights = _rights(group["authorized_operations"])
+    return Group(str(group["state"]), members, subscriptions, rights)
 
 
 def _rights(bits: int) -> frozenset[May]:

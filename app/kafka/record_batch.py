@@ -97,7 +97,7 @@ async def drain(
             fetcher, active, timeout=0, max_records=max_records
         )
     except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
-        raise OffsetsLost(f"The offset to read next is not in the log: {error}") from error
+        raise OffsetsLost(f"The offset to read next is not in the log: {error}.") from error
     nexts = {tp: assignment.state_value(tp).position for tp in starts}
     found = {}
     for tp, start in starts.items():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -203,11 +204,13 @@ async def ensure_topics(settings: Settings, admin: Admin) -> list[str]:
     Return the names of those that were created here.
 
     Raises:
-        TopicRefused: a topic has another partition count, time type or clean-up than it must
-            have, or `test_clock` is set and the broker is not the one we started ourselves.
+        TopicRefused: two topics have one name, one has another partition count, time type or
+            clean-up than it must have, or `test_clock` is set for a broker that is not our own.
     """
     if settings.test_clock:
         await _require_own_broker(settings, admin)
+    if complaints := _name_complaints(settings):
+        raise TopicRefused("\n".join(complaints))
     specs = topic_specs(settings)
     listed = set(await admin.list_topics())
     present = [spec for spec in specs if spec.name in listed]
@@ -306,7 +309,7 @@ async def topic_report(settings: Settings, admin: Admin) -> TopicReport:
     present = [spec for spec in specs if spec.name in listed]
     absent = [spec.name for spec in specs if spec.name not in listed]
     if not present:
-        return TopicReport(absent, [], [], {}, [])
+        return TopicReport(absent, _name_complaints(settings), [], {}, [])
     names = [spec.name for spec in present]
     found = await _describe(names, admin)
     deletions = [_deletion(spec, found[spec.name]) for spec in present]
@@ -325,7 +328,7 @@ async def topic_report(settings: Settings, admin: Admin) -> TopicReport:
             weak.append(f"Topic {name} has {made} copies, not {settings.replication_factor}")
     return TopicReport(
         absent,
-        _complaints(present, found, settings),
+        _name_complaints(settings) + _complaints(present, found, settings),
         [deletion for deletion in deletions if deletion is not None],
         copies,
         weak,
@@ -339,6 +342,19 @@ def _complaints(
         complaint for spec in specs for complaint in _config_complaints(spec, found[spec.name])
     ]
     return _partition_complaints(specs, found, settings) + wrong_configs
+
+
+def _name_complaints(settings: Settings) -> list[str]:
+    """Name what would be two topics: what is published would come back as events."""
+    everything = settings.model_copy(update={"usage_changed": True, "daily_records": True})
+    names = Counter(spec.name for spec in topic_specs(everything))
+    return [
+        f"Topic {name} cannot serve for {count} things at once. Set METER_RAW_TOPIC, "
+        "METER_DEAD_LETTER_TOPIC and METER_USAGE_RECORDS_TOPIC to names that differ from each "
+        "other and from the topics that the product names itself."
+        for name, count in names.items()
+        if count > 1
+    ]
 
 
 async def _describe(

@@ -24,6 +24,7 @@ from app.kafka.clients import NOT_TAKEN, Admin
 from app.kafka.cluster import Cluster, broker_settings, cluster_of
 from app.kafka.log_readers import LogRecord, bounds_of, scan_many
 from app.kafka.names import KafkaError, TopicPartition
+from app.kafka.subscriptions import other_topics
 from app.kafka.topics import (
     METER_DEFINITIONS,
     TopicReport,
@@ -279,6 +280,8 @@ def _group(settings: Settings, group: Group | None) -> Finding:
     found = f"Group {name} is {group.state or 'empty'}: {len(group.members)} worker(s)."
     if not group.members:
         return Finding("group", "members", "warn", found, "Start a worker: `meter worker`.")
+    if complaint := other_topics(settings, group):
+        return Finding("group", "members", "fail", found, complaint)
     if len(group.members) > settings.raw_partitions:
         mend = f"{settings.raw_partitions} partitions keep no more workers busy."
         return Finding("group", "members", "warn", found, mend)

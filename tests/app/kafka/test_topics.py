@@ -23,6 +23,7 @@ from app.kafka.topics import (
     USAGE_DAILY,
     admin_client,
     ensure_topics,
+    topic_report,
     topic_specs,
 )
 from app.settings import Settings
@@ -168,6 +169,25 @@ async def test_no_topic_is_created_beside_a_refused_one(
         await ensure_topics(settings, admin)
     ours = [name for name in await admin.list_topics() if name.startswith(settings.topic_prefix)]
     assert ours == [raw]
+
+
+@pytest.mark.parametrize(
+    ("variable", "name"),
+    [
+        ("raw_topic", "usage-records"),
+        ("dead_letter_topic", "events-raw"),
+        ("usage_records_topic", USAGE_DAILY),
+    ],
+)
+async def test_no_topic_serves_for_two_things(
+    settings: Settings, admin: AIOKafkaAdminClient, variable: str, name: str
+) -> None:
+    twice = settings.model_copy(update={variable: name})
+    with pytest.raises(TopicRefused, match="cannot serve for 2 things") as refused:
+        await ensure_topics(twice, admin)
+    assert settings.topic(name) in str(refused.value)
+    assert settings.topic(name) not in await admin.list_topics()
+    assert (await topic_report(twice, admin)).complaints == [str(refused.value)]
 
 
 async def test_more_copies_than_brokers_says_what_to_set(
