@@ -82,7 +82,12 @@ def named_in_failures(file: IO[Any]) -> Iterator[None]:
         yield
         file.flush()
     except OSError as error:
+        name = str(getattr(file, "name", ""))
+        is_ours = not name.startswith("<")
         if error.filename is None and error.errno is not None:
-            name = str(getattr(file, "name", ""))
-            error.filename = _STANDARD_OUTPUT if name.startswith("<") else name
+            error.filename = name if is_ours else _STANDARD_OUTPUT
+        if is_ours:
+            with suppress(OSError):
+                # Or whoever closes it writes what is left, and fails without a name.
+                file.close()
         raise

@@ -89,11 +89,12 @@ def test_ctrl_c_is_one_line_from_the_first_import_on(module: str) -> None:
     assert (ended.returncode, ended.stderr) == (130, "Interrupted.\n")
 
 
-def _write_to(path: Path) -> None:
-    with path.open("wb", buffering=0) as file, named_in_failures(file):
+def _write_to(path: Path, buffering: int) -> None:
+    with path.open("wb", buffering=buffering) as file, named_in_failures(file):
         file.write(b"x")
 
 
-def test_a_write_that_fails_names_its_file() -> None:
+@pytest.mark.parametrize("buffering", [0, -1])
+def test_a_write_that_fails_names_its_file(buffering: int) -> None:
     with pytest.raises(OSError, match="No space left on device: '/dev/full'"):
-        _write_to(Path("/dev/full"))
+        _write_to(Path("/dev/full"), buffering)
