@@ -69,6 +69,7 @@ class LocalKafka(LocalServer):
     name: ClassVar[str] = "Kafka"
     port_setting: ClassVar[str] = "METER_KAFKA_PORT"
     address_setting: ClassVar[str] = "METER_KAFKA_BOOTSTRAP_SERVERS"
+    directory_setting: ClassVar[str] = "METER_KAFKA_DIR"
 
     def __init__(
         self,

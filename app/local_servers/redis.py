@@ -49,6 +49,7 @@ class LocalRedis(LocalServer):
     name: ClassVar[str] = "Redis"
     port_setting: ClassVar[str] = "METER_REDIS_PORT"
     address_setting: ClassVar[str] = "METER_REDIS_URL"
+    directory_setting: ClassVar[str] = "METER_STATE_DIR"
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -23,6 +24,7 @@ class LocalServer(ABC):
     name: ClassVar[str]
     port_setting: ClassVar[str]
     address_setting: ClassVar[str]
+    directory_setting: ClassVar[str]
     ready_timeout_s: ClassVar[float] = 60.0
     stop_timeout_s: ClassVar[float] = 30.0
 
@@ -58,7 +60,10 @@ class LocalServer(ABC):
                 )
             self.process.start(await asyncio.to_thread(self._prepare))
         except OSError as error:
-            raise StackError(f"{self.name}'s files could not be written: {error}.") from error
+            raise StackError(
+                f"{self.name}'s files could not be written: {error}. Set {self.directory_setting} "
+                "to a directory that can."
+            ) from error
         await self.process.wait_ready(self._answers, self.ready_timeout_s)
 
     async def stop(self) -> None:
@@ -73,7 +78,9 @@ class LocalServer(ABC):
         try:
             await self.start()
         except BaseException:
-            self.kill()
+            with suppress(OSError):
+                # Where nothing can be written nothing can be removed.
+                self.kill()
             raise
         return self
 

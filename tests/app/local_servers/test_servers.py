@@ -174,8 +174,10 @@ async def test_a_directory_that_cannot_be_written_is_told(
     tmp_path: Path, kind: type[LocalKafka] | type[LocalRedis]
 ) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StackError, match="could not be written"):
-        await kind(tmp_path / "file" / "below").start()
+    with pytest.raises(StackError, match="could not be written") as told:
+        async with kind(tmp_path / "file" / "below"):
+            pass
+    assert f"Set {kind.directory_setting} to" in str(told.value)
 
 
 async def test_a_server_ends_when_its_owner_is_killed(tmp_path: Path) -> None:
