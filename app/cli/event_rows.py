@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import IO, Any, Final
 import click
 
 from app.cli.exits import WrongUsage, not_installed
+from app.cli.output import echo
 from app.cli.remote import decode
 
 Row = dict[str, Any]
@@ -120,10 +121,23 @@ def _plain(value: object) -> object:
     return Decimal(repr(value)) if isinstance(value, float) else value
 
 
-def _check(columns: Mapping[str, str], names: Iterable[str]) -> None:
-    missing = sorted(set(columns.values()) - set(names))
+def _check(columns: Mapping[str, str], names: Sequence[str]) -> None:
+    """Refuse a mapping of what is not there, and tell at once what is left out.
+
+    An event without its property occupies its id for good.
+    """
+    mapped = set(columns.values())
+    missing = sorted(mapped.difference(names))
     if missing:
         raise WrongUsage(f"The file has no column {', '.join(missing)}. It has {', '.join(names)}.")
+    read = mapped.union(_FIELDS, ("properties",))
+    unread = [name for name in names if name not in read and not name.startswith(_PROPERTY)]
+    if unread:
+        echo(
+            f"Left out: {', '.join(unread)}. A property's column is named {_PROPERTY}NAME, or by "
+            f"--map {_PROPERTY}NAME=COLUMN.",
+            err=True,
+        )
 
 
 def _row(given: Mapping[str, Any], columns: Mapping[str, str]) -> Row:

@@ -53,11 +53,12 @@ def test_a_cloud_event_has_other_names() -> None:
 
 
 @pytest.mark.parametrize("header", [b"", b"\xef\xbb\xbf"], ids=["plain", "with a byte order mark"])
-def test_csv_by_columns(header: bytes) -> None:
+def test_csv_by_columns(header: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     text = (
         header + b"id,external_subscription_id,code,ts,size,other\nt1,s,storage,1767225600,1.10,\n"
     )
     assert rows(text, "a.CSV", COLUMNS) == [(2, EVENT)]
+    assert capsys.readouterr().err.startswith("Left out: other. A property's column is named ")
     with pytest.raises(WrongUsage, match="has no column size"):
         rows(b"id,ts\n", "a.csv", COLUMNS)
 
