@@ -343,6 +343,16 @@ def test_a_pending_one_is_canceled_only_by_its_status(log: Log, status: Any) -> 
     assert canceled.status_at(ms("2025-01-01T00:00:00Z")) == "canceled"
 
 
+@pytest.mark.parametrize("status", ["nonsense", "pending", "terminated"])
+def test_who_names_another_status_ends_and_changes_nothing(log: Log, status: str) -> None:
+    log.subscribe()
+    for command in (
+        commands.terminate_subscription(ORG, "sub_1", status),
+        commands.update_subscription(ORG, "sub_1", {"name": "x"}, status),
+    ):
+        assert log.refuse(command) == Rejected(404, "subscription_not_found")
+
+
 def test_a_wished_end_ends_it(log: Log) -> None:
     subscription = log.subscribe(ending_at="2024-02-10T00:00:00Z")
     log.at("2024-02-10T00:00:00Z")
