@@ -11,10 +11,10 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from ssl import SSLCertVerificationError, SSLContext
 from time import time
-from typing import Any, Final, TypeVar
+from typing import IO, Any, Final, TypeVar
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
 import click
 import msgspec
@@ -36,6 +36,7 @@ Answer = tuple[bytes, Message]
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 TIMEOUT_S = 30.0
+REDIRECTS: Final = (301, 302, 303, 307, 308)
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
 
 
@@ -60,6 +61,16 @@ class RequestRefused(click.ClickException):
         except (ValueError, KeyError, TypeError):
             return {}
         return found if isinstance(found, dict) else {}
+
+
+class NoRedirects(HTTPRedirectHandler):
+    """A redirect is an error: the key must not follow it to another host."""
+
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
+    ) -> None:
+        """Follow nothing."""
+        return
 
 
 class Remote:
@@ -174,9 +185,8 @@ class Remote:
         if self.key is not None:
             request.add_header("Authorization", f"Bearer {self.key}")
         try:
-            answer: HTTPResponse = urlopen(  # noqa: S310
-                request, timeout=TIMEOUT_S, context=self.tls
-            )
+            opener = build_opener(NoRedirects, HTTPSHandler(context=self.tls))
+            answer: HTTPResponse = opener.open(request, timeout=TIMEOUT_S)
             return answer
         except HTTPError as error:
             with error:
@@ -189,6 +199,11 @@ class Remote:
         if error.code == 401:
             wrong = "does not know this key" if self.key else "wants a key and none is set"
             message = f"{self.url} {wrong}. Set METER_API_KEY, --key-file or a context's key."
+            return RequestRefused(message, error.code)
+        if error.code in REDIRECTS:
+            message = (
+                f"{self.url} leads on to {error.headers.get('Location')}. Name that URL instead."
+            )
             return RequestRefused(message, error.code)
         content = error.read()
         message = f"{self.url} answered {error.code}: {told_of(content) or error.reason}"

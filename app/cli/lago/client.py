@@ -6,16 +6,16 @@ import time
 from collections.abc import Callable, Mapping
 from email.message import Message
 from http.client import HTTPException
-from typing import IO, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode, urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.request import Request, build_opener
 
 import click
 import msgspec
 
 from app.cli.exits import NoVerdict
-from app.cli.remote import Json, Remote, RequestRefused, decode
+from app.cli.remote import Json, NoRedirects, Remote, RequestRefused, decode
 
 PER_PAGE: Final = 100
 TIMEOUT_S: Final = 60.0
@@ -40,16 +40,6 @@ class LagoRefused(NoVerdict):
         self.status = status
 
 
-class _NoRedirects(HTTPRedirectHandler):
-    """A redirect is an error: the key must not follow it to another host."""
-
-    def redirect_request(
-        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
-    ) -> None:
-        """Follow nothing."""
-        return
-
-
 class Lago:
     """One organization of a Lago, read only."""
 
@@ -59,7 +49,7 @@ class Lago:
             raise click.BadParameter(f"{url!r} is no http or https URL", param_hint="the URL")
         self.url = url.rstrip("/").removesuffix("/api/v1")
         self._key = key
-        self._opener = build_opener(_NoRedirects)
+        self._opener = build_opener(NoRedirects)
 
     def get(self, path: str, query: Query | None = None) -> Json:
         """Return a JSON object; waits and asks again where Lago is busy.

@@ -186,7 +186,7 @@ def test_a_command_that_is_interrupted_says_so(monkeypatch: pytest.MonkeyPatch) 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("app.cli.remote.urlopen", interrupted)
+    monkeypatch.setattr("app.cli.remote.build_opener", interrupted)
     answer = CliRunner().invoke(cli, ["list", "metrics"])
     assert (answer.exit_code, answer.stderr) == (130, "Interrupted.\n")
 

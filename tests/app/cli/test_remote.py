@@ -18,9 +18,16 @@ from app.cli.main import cli
 from app.cli.remote import Remote
 from app.settings import HOST
 
+ELSEWHERE = "https://elsewhere.example/api/v1/plans"
+
 
 class _Answering(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
+        if "plans" in self.path:
+            self.send_response(308)
+            self.send_header("Location", ELSEWHERE)
+            self.end_headers()
+            return
         body = b'{"billable_metrics":[],"meta":{"total_count":0,"next_page":null}}'
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
@@ -84,6 +91,13 @@ def test_the_authority_of_the_workers_is_trusted(
         named = ["--context", "own"]
     answer = runner.invoke(cli, ["list", "metrics", *named])
     assert answer.exit_code == 0, answer.output
+
+
+def test_a_redirect_is_told_and_not_followed(url: str, ca_file: Path) -> None:
+    runner = CliRunner(env={"METER_PEER_CA_FILE": str(ca_file)})
+    answer = runner.invoke(cli, ["list", "plans", "--url", url])
+    assert answer.exit_code != 0
+    assert f"leads on to {ELSEWHERE}. Name that URL instead." in answer.stderr
 
 
 def test_another_authority_is_not_trusted_and_its_setting_is_named(url: str) -> None:
