@@ -131,6 +131,7 @@ def _swapped(
     queue, cut_ms = owned.refold_queue, owned.state.checkpoint.cut_ms
     owned.verdicts.refuse_arrivals(refused for _, _, refused in job.refused)
     queue.swapped(job.meter_keys)
+    queue.want_displaced()
     yield from _finishing(owned, corrected)
     # The next look says so.
     queue.want(unsure, cut_ms)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Container, Generator, Iterable, Iterator, Mapping, Set
-from itertools import chain
 from typing import Final, NamedTuple, TypeVar
 
 from app.bounds.turns import STEP_ITEMS
@@ -280,21 +279,7 @@ class Redirection:
                 except GeneratorExit:
                     self._standing.look_again(name)
                     raise
-        # New routes of other codes may have taken cells over in between.
-        refold.update(chain.from_iterable(map(self._in_place_of, list(refold))))
         return refold
-
-    def _in_place_of(self, meter_key: MeterKey) -> Iterator[MeterKey]:
-        """Yield meter keys that have its cells: its charge is about their code now.
-
-        Their first event came before the definition was looked at. Of one that comes later
-        `Staleness.take_over` tells.
-        """
-        route = self._routes.find(meter_key)
-        for span in () if route is None else route.spans:
-            standing = self._routes.spans.get(span.key)
-            if standing is not None and standing is not span:
-                yield (*meter_key[:2], standing.fold.metric.code)
 
     def _changes_course(
         self,

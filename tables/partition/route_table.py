@@ -36,7 +36,6 @@ from tables.routing.route import Route
 RESTS = -2
 """`made_at` of a route that is compiled again when it is taken."""
 
-
 MOST_BEGUN = 1_000
 """How many routes may be begun before it is looked which of them no event has taken."""
 
@@ -343,7 +342,6 @@ class RouteTable:
             if old is not span:
                 self._put(span)
                 self._hand_on(old, span)
-                self._stale.take_over(meter_key, old.fold.metric.code)
             else:
                 span.stands = True
                 if span.fold.unique:
@@ -379,7 +377,6 @@ class RouteTable:
             target.cells[cell.filter_id, cell.groups] = cell
 
     def _drop(self, span: Span) -> None:
-        # A span of another code, which its charge is about now, may have replaced it already.
         if self.spans.get(span.key) is span:
             self._take_out(span.key)
         span.drop()
@@ -437,6 +434,9 @@ class RouteTable:
         for span in route.spans if route is not None else ():
             if span.fold.unique:
                 gone += span.all_sets().values()
+            if (standing := self.spans.get(span.key, span)) is not span:
+                # Its charge is about another code, whose first event took these cells over.
+                self._stale.displace([(*meter_key[:2], standing.fold.metric.code)])
             self._drop(span)
         if not keeps:
             self._event_ranges.note_forgotten(meter_key, -1)

@@ -100,15 +100,6 @@ class Staleness:
         """Note meter keys with an event that lies before others that were folded."""
         self.displaced_keys.update(meter_keys)
 
-    def take_over(self, meter_key: MeterKey, code: str) -> None:
-        """Note that a meter key has the cells of a code, maybe another: its charge was about that.
-
-        Where a refold of the other code is to come, this one needs its own. Before a refold of that
-        is wanted, `Redirection` finds out.
-        """
-        if code != meter_key[2] and (*meter_key[:2], code) in self.refolding_keys:
-            self.displaced_keys.add(meter_key)
-
     def take_displaced_keys(self) -> set[MeterKey]:
         """Hand out the meter keys that are to be refolded for an earlier event."""
         taken, self.displaced_keys = self.displaced_keys, set()

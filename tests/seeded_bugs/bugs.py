@@ -8183,19 +8183,19 @@ BUGS = (
     ),
     Bug(
         "taken-over-cells-not-refolded",
-        "tables/partition/redirection.py",
-        "        refold.update(chain.from_iterable(map(self._in_place_of, list(refold))))\n",
-        "",
+        "tables/partition/route_table.py",
+        "                self._stale.displace([(*meter_key[:2], standing.fold.metric.code)])\n",
+        "                pass\n",
         "tests/rules/test_renamed.py"
         "::test_events_of_the_new_code_that_come_before_it_is_looked_at_count_alone[sum-goes on]",
     ),
     Bug(
         "cells-taken-over-during-a-refold-stay",
-        "tables/partition/staleness.py",
-        "            self.displaced_keys.add(meter_key)\n",
-        "            pass\n",
-        "tests/rules/test_renamed.py::"
-        "test_events_of_the_new_code_that_come_before_the_refold_of_the_old_one_count_alone[sum-new]",
+        "agents/refold.py",
+        "    queue.want_displaced()\n",
+        "",
+        "tests/simulation/test_between_refolds.py::test_a_renamed_metric_counts_no_event_of_its_"
+        "code_before_though_nothing_comes_after_its_refold[goes on]",
     ),
     Bug(
         "members-keep-each-period",

@@ -21,7 +21,13 @@ from tests.simulation.play import Player, in_simulation
 from tests.simulation.script import Script
 from tests.simulation.steps import Event, Pass
 from tests.world.clock import DAY_MS, HOUR_MS, WEEK_MS
-from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of, subscription_body
+from tests.world.definitions import (
+    ORG,
+    SUBSCRIPTION,
+    definitions_of,
+    metric_body,
+    subscription_body,
+)
 
 SETTINGS = SettingsRecord(grace_s=0, default_organization_id=ORG)
 BASE = [line.command for line in definitions_of(["max"], SETTINGS)]
@@ -148,3 +154,34 @@ def closed(player: Player) -> list[Any]:
     entries = player.broker.log("usage-records", 0).entries
     bodies = [msgspec.json.decode(entry.value) for entry in entries if entry.value]
     return [body["grouped_by"] for body in bodies if body["type"] == "usage.recorded"]
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["goes on", "killed"])
+def test_a_renamed_metric_counts_no_event_of_its_code_before_though_nothing_comes_after_its_refold(
+    killed: bool, tmp_path: Path
+) -> None:
+    """An event of the new code takes the cells over while the refold of the old one reads."""
+    settings = msgspec.structs.replace(SETTINGS, implicit_plan=True)
+    made, metric = [line.command for line in definitions_of(["sum"], settings)[:2]]
+    body = metric_body("sum") | {"code": "renamed"}
+    renamed = commands.update_billable_metric(ORG, "sum", body)
+    *base, rename = defining([made, metric, renamed])
+
+    def event(code: str, transaction_id: str) -> Event:
+        return Event(code, transaction_id, 0, SUBSCRIPTION, {"v": "2"}, 0)
+
+    async def act(player: Player) -> Outcome:
+        await player.begin()
+        await append(player, *base, event("sum", "a"), pause_s=3)
+        with pytest.MonkeyPatch.context() as patch:
+            slow_scans(patch, by_s=10)
+            await append(player, rename, pause_s=4)
+            # Its refold reads yet.
+            await append(player, event("renamed", "b"), pause_s=9)
+            (worker,) = player.workers
+            if killed:
+                worker.process.kill()
+        return await ended(player)
+
+    outcome = run(in_simulation(Script(1, 1, []), 0, tmp_path, act))
+    assert outcome.check() == []

@@ -332,6 +332,7 @@ class Live:
             # As a worker does; what was taken in for a copy of another code is refolded as well.
             stale = self.partition.stale
             stale.finish(stale.refolding_keys - refold.meter_keys)
+            self.refold(stale.take_displaced_keys())
 
     def read_for(self, refold: Refold) -> list[Arrival]:
         """Return what a refold has to read, and no event of before or of another code."""
