@@ -158,6 +158,19 @@ def test_a_correction_after_a_planned_end_shows_in_the_last_day() -> None:
     ]
 
 
+@pytest.mark.parametrize("recurring", [True, False])
+def test_a_day_shows_what_a_balance_has_though_its_period_leaves_it_out(*, recurring: bool) -> None:
+    """It ended at noon and takes nothing more; what is not recurring is refused."""
+    story = Story(close_grid_s=60, daily_records=True, late_policy="refuse", since="2023-12-01")
+    story.metric("m", "sum_agg", recurring=recurring).plan({"billable_metric_code": "m"})
+    story.subscribe(ending_at="2024-03-06T12:00:00Z")
+    story.send("2024-03-04T10:00:00Z", v=5)
+    story.send("2024-03-06T11:00:00Z", v=1, appended="2024-03-06T15:00:00Z")
+    shown = [("2024-03-06", "6.0", "1.0")] if recurring else []
+    assert days(story, "2024-03-20") == [("2024-03-04", "5.0", "5.0"), *shown]
+    assert [record["units"] for record in story.records("2024-03-20")] == ["5.0"]
+
+
 @pytest.mark.parametrize(
     ("timezone", "closed_at"),
     [
