@@ -8198,6 +8198,21 @@ BUGS = (
         "code_before_though_nothing_comes_after_its_refold[goes on]",
     ),
     Bug(
+        "event-told-that-a-correction-came-with",
+        "tables/partition/changed.py",
+        "        if stored.append_time_ms > at_ms:",
+        "        if stored.append_time_ms >= at_ms:",
+        "tests/laws/test_same_time.py"
+        "::test_a_cut_shows_no_event_that_is_cancelled_in_its_millisecond[sum-event]",
+    ),
+    Bug(
+        "correction-of-the-same-millisecond-repaired",
+        "tables/partition/repair.py",
+        " or any(s.append_time_ms <= arrival.append_time_ms for s in turning):",
+        ":",
+        "tests/laws/test_same_time.py::test_any_delivery_comes_to_what_the_offline_fold_does",
+    ),
+    Bug(
         "members-keep-each-period",
         "tables/fold.py",
         "        member = remembered(cell.layer.span, member)\n",
