@@ -76,6 +76,7 @@ from tests.simulation.steps import (
     Binary,
     Correction,
     Define,
+    Dies,
     Event,
     Fault,
     OfOther,
@@ -361,6 +362,9 @@ class Player:
             await self._ask()
         elif isinstance(step, Aside):
             await self._set_aside(step)
+        elif isinstance(step, Dies):
+            for worker in self.workers:
+                worker.process.dies_at = step.at
         elif isinstance(step, Retain):
             self._retain(step)
         elif isinstance(step, AtOnce):

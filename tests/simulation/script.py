@@ -12,6 +12,7 @@ from app.definitions import commands
 from app.definitions.alerts import TYPES as ALERT_TYPES
 from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
+from tests.simulation.corners import CORNERS_FROM, with_corners
 from tests.simulation.daily import with_daily
 from tests.simulation.forgetting import with_forgetting
 from tests.simulation.further import with_further
@@ -103,8 +104,8 @@ def script_of(seed: int, *, events: int = 40, faults: int = 20) -> Script:
     script = writer.script(choose.randint(events // 2, events), faults)
     if seed >= FURTHER_FROM:
         script = with_further(script, seed, writer.codes)
-        if seed >= CHARGES_FROM:
-            script = with_charges(script, seed, writer.codes)
+        script = with_charges(script, seed, writer.codes) if seed >= CHARGES_FROM else script
+        script = with_corners(script, seed, writer.codes) if seed >= CORNERS_FROM else script
         script = _with_all(script, seed, writer.codes)
         script = with_second(script, seed) if seed >= SECOND_FROM else script
         loses = RETENTION_FROM <= seed < CHARGES_FROM

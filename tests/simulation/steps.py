@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from app.billing_periods.instants import iso_milliseconds
+from app.failpoints import Name
 from tests.world.clock import DAY_MS, HOUR_MS
 from tests.world.definitions import ORG, SUBSCRIPTION
 
@@ -123,9 +124,15 @@ def pause(choose: random.Random, longest: Pass) -> Pass:
 class AtOnce(NamedTuple):
     """Appended in one millisecond; with `grid_ms` at the next one so long past a multiple of it."""
 
-    elements: tuple[Event | Define, ...]
+    elements: tuple[Event | Define | Correction, ...]
     grid_ms: int = 1
     past_ms: int = 0
+
+
+class Dies(NamedTuple):
+    """A worker dies when it comes to a failpoint that no `Fault` is about."""
+
+    at: Name
 
 
 class Binary(NamedTuple):
@@ -173,7 +180,7 @@ class Retain(NamedTuple):
 # A new kind of step is a new class: a field more in one of these, and every seed plays out
 # otherwise, since what a step draws when it is played comes from how it is printed.
 Appended = Event | Correction | Several | Poison | Define | Binary | Priced | OfOther
-Step = Appended | AtOnce | Pass | Ask | Aside | Retain | Fault
+Step = Appended | AtOnce | Pass | Ask | Aside | Retain | Dies | Fault
 
 
 class Script(NamedTuple):
