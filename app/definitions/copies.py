@@ -16,9 +16,9 @@ import msgspec
 from app.definitions.by_identity import ByIdentity
 from app.definitions.kept_parts import are_spelled_alike
 from app.definitions.model import Charge, ChargeFilter, Plan
-from app.uuids import uuid5_text
+from app.uuids import Uuids
 
-_NAMESPACE: Final = uuid5(NAMESPACE_URL, "meterstream:child-plans").bytes
+_IDS: Final = Uuids(uuid5(NAMESPACE_URL, "meterstream:child-plans"))
 _MOST_AT_HAND: Final = 32
 """Versions of plans whose charges are kept for the next look: it comes at once or never."""
 _VERSION_AT: Final = 14
@@ -148,4 +148,4 @@ def copied_filter(plan_id: str, charge: Charge, charge_filter: ChargeFilter) -> 
 
 
 def _copied_id(plan_id: str, original: str) -> str:
-    return uuid5_text(f"{plan_id}\0{original}".encode(), _NAMESPACE)
+    return _IDS.of(f"{plan_id}\0{original}".encode())

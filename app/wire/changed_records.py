@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from uuid import uuid5
 
 from app.billing_periods.instants import iso_milliseconds
 from app.definitions.model import Subscription
-from app.wire.usage_records import RECORDS_NAMESPACE, PublishedRecord, Topic, message_of
+from app.wire.usage_records import RECORD_IDS, PublishedRecord, Topic, message_of
 
 USAGE_CHANGED: Topic = "usage-changed"
 CHANGED = "usage.changed"
@@ -19,7 +18,7 @@ def changed_record(
 ) -> PublishedRecord:
     """Return the message of one subscription and one moment."""
     as_of = iso_milliseconds(as_of_ms)
-    identity = str(uuid5(RECORDS_NAMESPACE, f"changed:{subscription.id}:{as_of}"))
+    identity = RECORD_IDS.of(f"changed:{subscription.id}:{as_of}".encode())
     value = {
         "schema_version": SCHEMA_VERSION,
         "id": identity,

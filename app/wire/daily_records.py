@@ -10,7 +10,6 @@ import msgspec
 
 from app.billing_periods.instants import iso_milliseconds
 from app.wire.usage_records import (
-    Envelope,
     PublishedRecord,
     RecordedCell,
     RecordLabels,
@@ -57,14 +56,13 @@ addition_of = msgspec.json.Decoder(Addition).decode
 """Return what a daily record says. Raises: msgspec.MsgspecError: it is none."""
 
 
-def daily_record(
-    envelope: Envelope, cell: RecordedCell, day: str, text: DailyText
-) -> PublishedRecord:
+def daily_record(cell: RecordedCell, day: str, text: DailyText) -> PublishedRecord:
     """Return the `usage.daily` record of a cell; `day`: as YYYY-MM-DD."""
+    envelope = cell.envelope
     identity = record_id(cell.id, day)
     value = (
         f'{{"schema_version":{envelope.schema_version},"id":"{identity}","cell_id":"{cell.id}",'
-        f'"type":"{DAILY_TYPE}","day":"{day}",{envelope.names},{cell.echoed(envelope)},'
+        f'"type":"{DAILY_TYPE}","day":"{day}",{envelope.names},{cell.echoed},'
         f'"units":"{text.units}","prorated_units":{quoted(text.prorated_units)},'
         f'"total_aggregated_units":"{text.total_aggregated_units}",'
         f'"events_count":{text.events_count},"delta_units":"{text.delta_units}",'

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Final, Literal, NamedTuple
 
 from app.billing_periods.instants import iso_milliseconds
-from app.uuids import uuid5_text
 from app.wire.arrivals import Position
 from app.wire.usage_records import (
-    RECORDS_NAMESPACE_BYTES,
-    Envelope,
+    RECORD_IDS,
     PublishedRecord,
+    RecordedCell,
     RecordLabels,
     head_of,
     published_as,
@@ -22,15 +21,6 @@ from app.wire.usage_records import (
 InstantType = Literal["usage.instant", "usage.instant_revised"]
 INSTANT_TYPES: Final = frozenset(("usage.instant", "usage.instant_revised"))
 InstantReason = Literal["correction"]
-
-
-class InstantCell(NamedTuple):
-    """A cell as the records of its events name it at one cut."""
-
-    envelope: Envelope
-    id: str
-    echoed: str
-    """JSON members from `lago_charge_id` to `period`, as `RecordedCell.echoed` has them."""
 
 
 class BilledEvent(NamedTuple):
@@ -59,11 +49,11 @@ class InstantText(NamedTuple):
 
 def instant_id(cell: str, transaction_id: str) -> str:
     """Return the id of an event in a cell, the same in every revision."""
-    return uuid5_text(f"{cell}:{transaction_id}".encode(), RECORDS_NAMESPACE_BYTES)
+    return RECORD_IDS.of(f"{cell}:{transaction_id}".encode())
 
 
 def instant_record(
-    cell: InstantCell,
+    cell: RecordedCell,
     revision: int,
     billed: BilledEvent,
     figures: InstantText,

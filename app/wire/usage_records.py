@@ -17,12 +17,11 @@ from app.billing_periods.instants import iso_milliseconds, iso_seconds
 from app.definitions.by_identity import ByIdentity
 from app.definitions.model import Charge, ChargeFilter, Metric, Plan, Subscription
 from app.definitions.periods import NEVER_MS, Period
-from app.uuids import uuid5_text
+from app.uuids import Uuids
 from app.wire.keys import message_key
 from app.wire.published_headers import Header, headers_of
 
-RECORDS_NAMESPACE = uuid5(NAMESPACE_URL, "meterstream:usage-records")
-RECORDS_NAMESPACE_BYTES = RECORDS_NAMESPACE.bytes
+RECORD_IDS = Uuids(uuid5(NAMESPACE_URL, "meterstream:usage-records"))
 
 _json = msgspec.json.Encoder().encode
 
@@ -88,7 +87,7 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
     def echo_of(self, charge: Charge, metric: Metric, charge_filter: ChargeFilter | None) -> str:
         """Return the JSON members from `lago_charge_id` to `filters`."""
         currency, version = self.plan.amount_currency, self.schema_version
-        return echoes.of(charge, metric, charge_filter, currency, version)
+        return _echoes.of(charge, metric, charge_filter, currency, version)
 
 
 def envelope_of(
@@ -144,17 +143,19 @@ def _texts_of(period: Period, closed_at_ms: int, definitions_offset: int) -> tup
 
 
 class RecordedCell(msgspec.Struct, frozen=True, gc=False):
-    """A cell as its records name it, with the definitions and the group that they repeat."""
+    """A cell as its records at one cut name it, with the definitions and group they repeat."""
 
+    envelope: Envelope
     id: str
     echo: str
     """JSON members from `lago_charge_id` to `filters`, as `Envelope.echo_of` has them."""
-    grouped_by: tuple[tuple[str, str | None], ...]
+    groups: str
+    """Its group as `groups_text` has it."""
 
-    def echoed(self, envelope: Envelope) -> str:
+    @property
+    def echoed(self) -> str:
         """Return the JSON members from `lago_charge_id` to `period`."""
-        groups = text_of(dict(sorted(self.grouped_by))) if self.grouped_by else "null"
-        return f'{self.echo},"grouped_by":{groups},"period":{envelope.period_text}'
+        return f'{self.echo},"grouped_by":{self.groups},"period":{self.envelope.period_text}'
 
 
 class CellText(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -202,24 +203,31 @@ def cell_id(
     start_ms: int,
 ) -> str:
     """Return the id of a cell; with None three times, the id of a period's completion."""
-    name = (
-        subscription.organization_id,
-        subscription.id,
-        charge_id,
-        filter_id,
-        grouped_by,
-        iso_milliseconds(start_ms),
-    )
-    return uuid5_text(_json(name), RECORDS_NAMESPACE_BYTES)
+    named = cell_named(charge_id, filter_id, grouped_by, start_ms)
+    return RECORD_IDS.of(owner_named(subscription) + named)
+
+
+def owner_named(subscription: Subscription) -> bytes:
+    """Return what the names of a subscription's cells begin with, of which their ids are made."""
+    return _json((subscription.organization_id, subscription.id))[:-1] + b","
+
+
+def cell_named(
+    charge_id: str | None,
+    filter_id: str | None,
+    grouped_by: tuple[tuple[str, str | None], ...] | None,
+    start_ms: int,
+) -> bytes:
+    """Return what follows in the name of a cell: the same for all subscriptions that have it."""
+    return _json((charge_id, filter_id, grouped_by, iso_milliseconds(start_ms)))[1:]
 
 
 def record_id(cell: str, revision: int | str) -> str:
     """Return the id of one revision of a cell, or of its record of a day."""
-    return uuid5_text(f"{cell}:{revision}".encode(), RECORDS_NAMESPACE_BYTES)
+    return RECORD_IDS.of(f"{cell}:{revision}".encode())
 
 
 def usage_record(
-    envelope: Envelope,
     cell: RecordedCell,
     figures: CellText,
     billing: BillingText,
@@ -228,7 +236,7 @@ def usage_record(
     reason: RevisionReason | None,
 ) -> PublishedRecord:
     """Return a `usage.recorded` record (revision 0) or a `usage.revised` record."""
-    revision, before = figures.revision, _NOTHING_BEFORE
+    envelope, revision, before = cell.envelope, figures.revision, _NOTHING_BEFORE
     kind: RecordType = "usage.recorded" if revision == 0 else "usage.revised"
     if previous_units is not None:
         before = f'"previous_units":"{previous_units}","delta_units":{quoted(delta_units)}'
@@ -236,8 +244,8 @@ def usage_record(
     billed = "" if envelope.schema_version == 1 else _billed(billing)
     # Figures are digits, signs and points: nothing in them is escaped in JSON.
     value = (
-        f"{head_of(envelope, identity, cell.id, revision, kind)},{cell.echoed(envelope)},"
-        f'"units":"{figures.units}",'
+        f"{head_of(envelope, identity, cell.id, revision, kind)},{cell.echo},"
+        f'"grouped_by":{cell.groups},"period":{envelope.period_text},"units":"{figures.units}",'
         f'"prorated_units":{quoted(figures.prorated_units)},'
         f'"total_aggregated_units":"{figures.total_aggregated_units}",'
         f'"precise_total_amount_cents":{quoted(figures.precise_total_amount_cents)},'
@@ -249,10 +257,13 @@ def usage_record(
 
 
 def completion_record(
-    envelope: Envelope, revision: int, records_count: int, digest: int
+    envelope: Envelope, owner: bytes, revision: int, records_count: int, digest: int
 ) -> PublishedRecord:
-    """Make `period.completed`: a consumer with that many cells of that digest sum has all."""
-    cell = cell_id(envelope.subscription, None, None, None, envelope.period.start_ms)
+    """Make `period.completed`: a consumer with that many cells of that digest sum has all.
+
+    `owner`: what `owner_named` tells of its subscription.
+    """
+    cell = RECORD_IDS.of(owner + _completion_named(envelope.period.start_ms))
     kind: RecordType = "period.completed"
     identity = record_id(cell, revision)
     value = (
@@ -262,6 +273,12 @@ def completion_record(
     )
     closing_reason = envelope.period.closing_reason if revision == 0 else ""
     return published_as(envelope, identity, _told(kind, "", closing_reason), value)
+
+
+# Most subscriptions of a plan have the same one.
+@lru_cache(1_024)
+def _completion_named(start_ms: int) -> bytes:
+    return cell_named(None, None, None, start_ms)
 
 
 _NOTHING_BEFORE = '"previous_units":null,"delta_units":null'
@@ -314,7 +331,7 @@ def _echo(
     return members_of(echoed)
 
 
-echoes = ByIdentity(_echo)
+_echoes = ByIdentity(_echo)
 
 
 def _charge(
@@ -348,6 +365,11 @@ def _sorted(value: Any) -> Any:
 def text_of(value: Any) -> str:
     """Return a value as JSON."""
     return _json(value).decode()
+
+
+def groups_text(grouped_by: tuple[tuple[str, str | None], ...]) -> str:
+    """Return the group of a cell as JSON; null: it has none."""
+    return text_of(dict(sorted(grouped_by))) if grouped_by else "null"
 
 
 def members_of(value: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from app.bounds.at_hand import keep
 from app.bounds.turns import STEP_ITEMS, Steps, drained
 from app.definitions.indexes.numbered import Numbers
 from app.definitions.model import FOLD_VERSION
@@ -22,20 +23,27 @@ Packed = tuple[bytes, bytes]
 """(key, value) of a changelog record."""
 
 _NUMBER_BYTES = 3
+_MOST_TOLD = 1_024
+"""How many rests of keys are at hand."""
 
 # Plain __new__: the generated one costs three times as much, for every cell.
 _new = tuple.__new__
 
 
-class PackedHere(NamedTuple):
-    """A cell of a subscription, packed."""
+Place = tuple[str, str | None, Groups]
+"""(charge id, filter id, groups): where a cell is within its subscription."""
 
-    charge_id: str
+
+class PackedHere(NamedTuple):
+    """What the key of a cell says beside its subscription."""
+
+    place: Place
     span_start_ms: int
     layer_ms: int
-    filter_id: str | None
-    groups: Groups
-    value: bytes
+
+
+CellHere = tuple[PackedHere, bytes]
+"""A cell of a subscription, packed."""
 
 
 class SomeRows:
@@ -192,8 +200,8 @@ class PackedCells(PackedRows):
         self._charges: list[bytes] = []
         """Charges as they are in keys."""
         self._numbers = Numbers(self._charges)
-        self._charge_ids: dict[bytes, str] = {}
-        """Ids of some of them by their numbers: each cell that closes asks."""
+        self._told: dict[bytes, PackedHere] = {}
+        """What rests of keys say: many who close have the same."""
 
     def add_cell(self, key: bytes, value: bytes) -> None:
         """Keep one cell more."""
@@ -222,7 +230,7 @@ class PackedCells(PackedRows):
             found.setdefault(charge, []).append(cell)
         return found
 
-    def few(self, first_part: bytes, most: int) -> list[PackedHere] | None:
+    def few(self, first_part: bytes, most: int) -> list[CellHere] | None:
         """Return the cells of a subscription, which stay; None: none, or more than `most`."""
         piece = self.piece(first_part)
         if piece is None:
@@ -230,18 +238,15 @@ class PackedCells(PackedRows):
         rows = _rows_of(first_part, piece)
         if len(rows) > 2 * most:
             return None
-        known, found = self._charge_ids, []
-        for rest, value in paired(rows):
-            charge_id = known.get(rest[:_NUMBER_BYTES]) or self._charge_id(rest[:_NUMBER_BYTES])
-            told = charge_id, *_decode_rest(_REST + rest[_NUMBER_BYTES:]), value
-            found.append(_new(PackedHere, told))
-        return found
+        told = self._told
+        return [(told.get(rest) or self._tell(rest), value) for rest, value in paired(rows)]
 
-    def _charge_id(self, number: bytes) -> str:
-        """Return the id of the charge that a number stands for."""
-        charge_id = _decode_text(self._charges[int.from_bytes(number)])
-        self._charge_ids[number] = charge_id
-        return charge_id
+    def _tell(self, rest: bytes) -> PackedHere:
+        """Return what the rest of a key says."""
+        charge_id = _decode_text(self._charges[int.from_bytes(rest[:_NUMBER_BYTES])])
+        begins_ms, layer_ms, *name = _decode_rest(_REST + rest[_NUMBER_BYTES:])
+        here = _new(PackedHere, ((charge_id, *name), begins_ms, layer_ms))
+        return keep(self._told, rest, here, _MOST_TOLD)
 
     def drain(self, first_part: bytes) -> list[Packed]:
         """Hand out the cells of a subscription, which are here no longer."""

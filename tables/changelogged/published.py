@@ -159,10 +159,9 @@ class PublishedTable(Changelogged):
         period = self._made(name, published.cut_ms)
         before = period.put(cell, published)
         period.packed[row] = value
-        self._put(self._named[1] + row, None if before is None else _encode(before), value)
-
-    def _put(self, key: bytes, before: bytes | None, value: bytes | None) -> None:
-        self.sum = self.sum.after(((key, summed_row(before), summed_row(value)),))
+        summed = None if before is None else summed_row(_encode(before))
+        key = self._named[1] + row
+        self.sum = self.sum.after(((key, summed, summed_row(value)),))
         self._dirty[key] = value
 
     def put_completion(self, name: PeriodKey, revision: int, cut_ms: int) -> PublishedPeriod:
@@ -173,7 +172,7 @@ class PublishedTable(Changelogged):
             self._absent.discard(name)
             self._newest_ms = max(self._newest_ms, cut_ms)
             self._empty[name] = _encode((COMPLETION, value))
-            super()._put(key, None, value)
+            self._put(key, None, value)
             return _WITHOUT_CELLS
         period = self._made(name, cut_ms)
         before = (period.revision, period.cut_ms)

@@ -268,7 +268,7 @@ def cells_shown(
     for count, shown in enumerate(at_cut.closings(partition.views.route_of, codes), 1):
         if shown is None or count % CELLS_A_STEP == 0:
             yield None
-        if shown is None or is_told(shown.period_charge):
+        if shown is None or is_told(shown.cell.period_charge):
             continue
         if at_cut.qualifies(shown):
             yield _cell_shown(at_cut.identity(shown), shown)
@@ -280,7 +280,7 @@ def cells_shown(
 
 
 def _cell_shown(identity: str, shown: Closing, *, told: bool = False) -> CellShown:
-    about = shown.period_charge, shown.charge_filter, shown.grouped_by
+    about = shown.cell.period_charge, shown.cell.charge_filter, shown.cell.grouped_by
     return CellShown(identity, *about, shown.figures, told)
 
 

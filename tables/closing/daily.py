@@ -18,7 +18,7 @@ from app.definitions.timeline import Timeline
 from app.numbers import EXACT, ZERO, plain
 from app.wire.arrivals import SubscriptionKey
 from app.wire.daily_records import DailyText, daily_record
-from app.wire.usage_records import Envelope, PublishedRecord, RecordedCell, cell_id
+from app.wire.usage_records import Envelope, PublishedRecord, RecordedCell, cell_id, groups_text
 from tables.aggregation import Groups
 from tables.cells.breakdown import Breakdowns, breakdowns
 from tables.cells.cell import Cell, Span
@@ -287,10 +287,10 @@ class _AtDay:
             figures.events_count - events_before,
             cell.rows,
         )
-        echo = self._envelope.echo_of(cell.charge, cell.metric, cell.bucket)
-        return daily_record(
-            self._envelope, RecordedCell(identity, echo, cell.grouped_by), day, text
-        )
+        envelope = self._envelope
+        echo = envelope.echo_of(cell.charge, cell.metric, cell.bucket)
+        recorded = RecordedCell(envelope, identity, echo, groups_text(cell.grouped_by))
+        return daily_record(recorded, day, text)
 
     @cached_property
     def _envelope(self) -> Envelope:

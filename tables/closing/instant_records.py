@@ -12,9 +12,9 @@ from app.definitions.periods import Period
 from app.numbers import EXACT, ZERO, group_text, plain
 from app.wire.arrivals import Arrival, Position
 from app.wire.events import Event
-from app.wire.instant_records import BilledEvent, InstantCell, InstantText, instant_record
+from app.wire.instant_records import BilledEvent, InstantText, instant_record
 from app.wire.properties import read_properties
-from app.wire.usage_records import Envelope, PublishedRecord, RecordedCell, envelope_of
+from app.wire.usage_records import Envelope, PublishedRecord, RecordedCell, envelope_of, groups_text
 from tables.cells.cell import Span
 from tables.cells.figures import window_of
 from tables.changelogged.instants import StoredChain, StoredFigure
@@ -46,7 +46,7 @@ class FigureChange(NamedTuple):
 class _Cell(NamedTuple):
     """A cell at the cut, for the records of its events."""
 
-    recorded: InstantCell
+    recorded: RecordedCell
     balance: Decimal
     presentation_keys: Sequence[str]
 
@@ -112,10 +112,9 @@ class InstantRecords:
         charge, metric = self._charge_of(subscription, period, change)
         bucket = told_of(charge, metric).filter(chain.filter_id)
         envelope = self._envelope(subscription, period)
-        echo = envelope.echo_of(charge, metric, bucket)
-        cell = RecordedCell(change.stored.cell_id, echo, chain.grouped_by)
+        echo, groups = envelope.echo_of(charge, metric, bucket), groups_text(chain.grouped_by)
         return _Cell(
-            InstantCell(envelope, cell.id, cell.echoed(envelope)),
+            RecordedCell(envelope, change.stored.cell_id, echo, groups),
             self._balance(subscription, chain, metric, period),
             charge.presentation_keys(bucket),
         )

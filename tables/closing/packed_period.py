@@ -8,27 +8,24 @@ more than figures, or nobody else has the same periods, routes tell them (`Perio
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from app.bounds.at_hand import keep
 from app.definitions.model import ChargeFilter
 from app.definitions.periods import Period
 from app.definitions.terms import Shared
 from app.definitions.timeline import Timeline
 from app.wire.arrivals import SubscriptionKey
-from tables.aggregation import Groups, State, Window
+from tables.aggregation import State, Window
 from tables.cells.figures import figures_of, window_of
-from tables.changelogged.packed_rows import PackedHere
-from tables.changelogged.published_period import PublishedCellKey
+from tables.changelogged.packed_rows import CellHere, Place
 from tables.charge import ChargeFold
 from tables.closing.beside import told_of
 from tables.closing.period_before import PeriodBefore
-from tables.closing.revision import Closing
+from tables.closing.revision import Closing, ClosingCell
 from tables.partition.filling import decode_cell, states_of
 from tables.partition.route_table import RouteTable
 from tables.routing.period_charges import PeriodCharge, PeriodCharges
-
-_Place = tuple[str, str | None, Groups]
-"""(charge id, filter id, groups): where a cell is within its subscription."""
 
 
 class Shown(NamedTuple):
@@ -42,6 +39,8 @@ class Shown(NamedTuple):
     """Whether routes tell its cells."""
     span_start_ms: int
     """Start of the span that holds the period, of one that recurs."""
+    cells: dict[Place, ClosingCell]
+    """Some of its cells: most who share the period have the same."""
 
 
 def shown_of(
@@ -64,7 +63,7 @@ def shown_of(
             if timeline is not None:
                 begin_ms = routes.span_start_ms(name, fold, timeline, period)
         by_routes, start_ms = has_more or begin_ms is None, -1 if begin_ms is None else begin_ms
-        shown[charge.id] = Shown(each, fold, default_keys, filters, by_routes, start_ms)
+        shown[charge.id] = Shown(each, fold, default_keys, filters, by_routes, start_ms, {})
     return shown
 
 
@@ -73,7 +72,7 @@ def closings_of(
     period: Period,
     shown: Mapping[str, Shown],
     shared: Shared | None,
-    cells: Iterable[PackedHere],
+    cells: Iterable[CellHere],
     before: PeriodBefore,
 ) -> list[Closing] | None:
     """Return the cells of a period of which nothing is published yet; None: routes tell them.
@@ -81,11 +80,12 @@ def closings_of(
     `shared`: what tells of its periods, if they are not its own. `cells`: all of the subscription.
     `before`: the period before.
     """
-    now: dict[_Place, State] = {}
-    carried: dict[_Place, State] = {}
+    now: dict[Place, State] = {}
+    carried: dict[Place, State] = {}
     start_ms = period.start_ms
-    for cell in cells:
-        one = shown.get(cell.charge_id)
+    for cell, value in cells:
+        place = cell.place
+        one = shown.get(place[0])
         if one is None:
             # It is shown with another, or of a charge that the period does not have.
             continue
@@ -103,8 +103,8 @@ def closings_of(
             if begin_ms > cell.span_start_ms:
                 # Of a span that has ended: those of this one show its events, too.
                 continue
-        aggregation, place = one.fold.aggregation, (cell.charge_id, cell.filter_id, cell.groups)
-        states = states_of(decode_cell(cell.value), aggregation)
+        aggregation = one.fold.aggregation
+        states = states_of(decode_cell(value), aggregation)
         if states is None or (place in into and into is now):
             # It is of no span that there is.
             return None
@@ -138,15 +138,26 @@ def _closing(
     period: Period,
     window: Window,
     one: Shown,
-    place: _Place,
+    place: Place,
     state: State | None,
-    carried: Mapping[_Place, State],
+    carried: Mapping[Place, State],
 ) -> Closing | None:
-    """Return a cell by what it has in a period and before; None: its filter is not there.
+    """Return a cell by what it has in a period and before; None: routes tell it."""
+    cell, fold = one.cells.get(place) or _cell(charges, period, one, place), one.fold
+    if cell is None:
+        return None
+    before: State | None = None
+    if fold.metric.recurring:
+        before = carried.get(place) or fold.aggregation.initialize()
+    figures = figures_of(fold, state or fold.aggregation.initialize(), before, window)
+    if fold.charge.prorated and period.fold_version > 1:
+        figures = figures.billed(in_advance=fold.in_advance)
+    return Closing(cell, figures)
 
-    Or it has other groups.
-    """
-    charge_filter, keys, fold = None, one.default_keys, one.fold
+
+def _cell(charges: PeriodCharges, period: Period, one: Shown, place: Place) -> ClosingCell | None:
+    """Return a cell of a charge; None: its filter is not there, or it has other groups."""
+    charge_filter, keys = None, one.default_keys
     _, filter_id, groups = place
     if filter_id is not None:
         charge_filter = one.filters.get(filter_id)
@@ -155,12 +166,10 @@ def _closing(
         keys = one.period_charge.charge.group_keys(charge_filter)
     if groups and len(groups) != len(keys):
         return None
-    before: State | None = None
-    if fold.metric.recurring:
-        before = carried.get(place) or fold.aggregation.initialize()
-    figures = figures_of(fold, state or fold.aggregation.initialize(), before, window)
-    if fold.charge.prorated and period.fold_version > 1:
-        figures = figures.billed(in_advance=fold.in_advance)
-    name: PublishedCellKey = charges.name_under(*place, keys)
-    grouped_by = tuple(zip(keys, groups, strict=False)) if groups else ()
-    return Closing(name, one.period_charge, charge_filter, grouped_by, figures)
+    name = charges.name_under(*place, keys)
+    cell = ClosingCell.of(name, one.period_charge, charge_filter, keys, period.start_ms)
+    return keep(one.cells, place, cell, _MOST_ALIKE)
+
+
+_MOST_ALIKE: Final = 16
+"""Cells of a charge that are at hand: there may be very many charges of periods."""

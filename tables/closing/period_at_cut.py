@@ -16,11 +16,12 @@ from app.definitions.versions import Versions
 from app.wire.arrivals import MeterKey
 from app.wire.usage_records import (
     ARREARS,
+    RECORD_IDS,
     Envelope,
     PublishedRecord,
     RevisionReason,
-    cell_id,
     completion_record,
+    owner_named,
 )
 from tables.aggregation import Groups
 from tables.cells.cell import Span
@@ -41,7 +42,7 @@ from tables.closing.looked import Looked
 from tables.closing.packed_period import closings_of, shown_of
 from tables.closing.period_before import PeriodBefore
 from tables.closing.reasons import Reasons
-from tables.closing.revision import Closing, figures_told, next_revision
+from tables.closing.revision import Closing, ClosingCell, figures_told, next_revision
 from tables.routing.period_charges import PeriodCharge, PeriodCharges
 from tables.routing.route import Route
 
@@ -77,6 +78,7 @@ class PeriodAtCut:
         self.before = before or _UNPUBLISHED
         self.charges = self.partition.routes.charges_of(self.subscription, self.period, plans)
         self._envelopes: dict[int, Envelope] = {}
+        self._owner_named = owner_named(self.subscription)
         self._of_cut = moved
         self._shared = shared
         self._period_before = PeriodBefore(at)
@@ -116,7 +118,7 @@ class PeriodAtCut:
             entry, record = self._revision(plan, identity, shown, known, reason)
             if record is not None and entry is not None:
                 completes = True
-                published.put_cell(period_name, shown.name, entry)
+                published.put_cell(period_name, shown.cell.name, entry)
                 yield record
             elif count % CELLS_A_STEP == 0:
                 yield None
@@ -124,7 +126,8 @@ class PeriodAtCut:
             now = published.put_completion(period_name, revision, self.cut_ms)
             as_of_ms = max(period.fixed_at_ms, self.charges.as_of_ms)
             envelope = self._envelope(plan, as_of_ms)
-            yield completion_record(envelope, revision, len(now.cells), now.digest)
+            told = revision, len(now.cells), now.digest
+            yield completion_record(envelope, self._owner_named, *told)
         if self._looked is not None:
             self._looked.told()
 
@@ -177,8 +180,7 @@ class PeriodAtCut:
 
     def identity(self, shown: Closing) -> str:
         """Return the id of a cell."""
-        charge_id, start_ms = shown.period_charge.charge.id, self.period.start_ms
-        return cell_id(self.subscription, charge_id, shown.name[1], shown.grouped_by, start_ms)
+        return RECORD_IDS.of(self._owner_named + shown.cell.named)
 
     def _revision(
         self,
@@ -189,7 +191,7 @@ class PeriodAtCut:
         reason: RevisionReason | None,
     ) -> tuple[PublishedCell | None, PublishedRecord | None]:
         """Return the next revision of a cell, None when it would say nothing new."""
-        charge, metric, as_of_ms, _ = shown.period_charge
+        charge, metric, as_of_ms, _ = shown.cell.period_charge
         instants, billing = self.partition.instants, ARREARS
         if charge.is_billed_at_once(metric) and self.period.fold_version > 1:
             billing = billed_at_once(instants, metric, identity, self.period.start_ms)
@@ -201,14 +203,14 @@ class PeriodAtCut:
 
     def _change_of(self, found: Closing) -> _Change | None:
         """Return what may have to be published of a cell; None: it neither is nor was shown."""
-        known = self.before.cells.get(found.name)
+        known = self.before.cells.get(found.cell.name)
         # Decide the reason first: below, a cell that no longer qualifies loses figures and events.
         reason = None if known is None else self._reason(found, known)
         if self.qualifies(found):
             return found, known, reason
         if known is None:
             return None
-        if found.period_charge.metric.recurring and self._period_before.is_ahead(found):
+        if found.cell.period_charge.metric.recurring and self._period_before.is_ahead(found):
             # The cut was taken before, and what the cell came to was told then.
             return None
         return replace(found, figures=NO_FIGURES, beside=None), known, reason
@@ -288,21 +290,21 @@ class PeriodAtCut:
                         bucket = filters.get(filter_id) or _before(charges, span, filter_id)
                         keys = charge.group_keys(bucket)
                     keys = charges.keys_that_fit(charge, filter_id, groups, keys)
-                    cell = charges.name_under(charge.id, filter_id, groups, keys)
-                    seen.add(cell)
-                    grouped_by = tuple(zip(keys, groups, strict=False)) if groups else ()
+                    name = charges.name_under(charge.id, filter_id, groups, keys)
+                    seen.add(name)
+                    cell = ClosingCell.of(name, period_charge, bucket, keys, period.start_ms)
                     figures = span.figures(period, filter_id, groups, until_ms)
                     if bills_shares:
                         figures = figures.billed(in_advance=span.fold.in_advance)
-                    yield Closing(cell, period_charge, bucket, grouped_by, figures, told)
+                    yield Closing(cell, figures, told)
         if passed and passed.issuperset(self.before.charge_ids()):
             return
-        for count, cell in enumerate(self.before.names(), 1):
+        for count, name in enumerate(self.before.names(), 1):
             if count % CELLS_A_STEP == 0:
                 yield None
-            if cell in seen or cell[0] in passed or not (own_cut or cell[0] in followed):
+            if name in seen or name[0] in passed or not (own_cut or name[0] in followed):
                 continue
-            yield from self._published_cell(cell, NO_FIGURES, codes)
+            yield from self._published_cell(name, NO_FIGURES, codes)
 
     def _changed_in(self, span: Span) -> dict[tuple[str | None, Groups], None] | None:
         """Return the cells of a span that may show anything new; None: all of them may."""
@@ -320,9 +322,8 @@ class PeriodAtCut:
         charges = self.charges
         last = charges.last(cell[0])
         if last is not None and (codes is None or last.metric.code in codes):
-            grouped_by = tuple(zip(charges.keys_of(cell), cell[2], strict=False))
-            bucket = charges.filter_of(cell[0], cell[1])
-            yield Closing(cell, last, bucket, grouped_by, figures)
+            about = last, charges.filter_of(cell[0], cell[1]), charges.keys_of(cell)
+            yield Closing(ClosingCell.of(cell, *about, self.period.start_ms), figures)
 
     def told(
         self,
@@ -444,7 +445,7 @@ class PeriodAtCut:
     def qualifies(self, closing: Closing) -> bool:
         """Return True if a cell is published at all (records-and-cuts §4)."""
         figures = closing.figures
-        if not closing.period_charge.metric.recurring:
+        if not closing.cell.period_charge.metric.recurring:
             return figures.counts
         return figures.shows or self._period_before.closes(closing)
 

@@ -52,9 +52,9 @@ class PeriodBefore:
         return cell.units != "0.0" and cell.cut_ms <= self._cut_ms
 
     def _cell_of(self, closing: Closing) -> PublishedCell | None:
-        name = closing.name
+        name = closing.cell.name
         if name[2] and self._cells:
-            keys = tuple(key for key, _ in closing.grouped_by)
+            keys = tuple(key for key, _ in closing.cell.grouped_by)
             name = self._charges.name_under(name[0], name[1], name[2], keys)
         return self._cells.get(name)
 

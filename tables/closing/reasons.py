@@ -33,7 +33,7 @@ class Reasons:
         if self._is_corrected(closing, shown_ms):
             return "correction"
         known_ms = max(self.known_ms, shown_ms)
-        if charges.changed_since(closing.period_charge.charge.id, known_ms):
+        if charges.changed_since(closing.cell.period_charge.charge.id, known_ms):
             return "definition"
         return "late_events"
 
@@ -42,12 +42,12 @@ class Reasons:
 
         A group without events may have lost its place to a group that a correction made.
         """
-        charge, metric, *_ = closing.period_charge
+        charge, metric, *_ = closing.cell.period_charge
         fold = self._partition.routes.fold_of(charge, metric, self._period.timezone)
         corrected = self.corrected_in(fold)
-        if closing.figures.digest == 0 and closing.name[2]:
+        if closing.figures.digest == 0 and closing.cell.name[2]:
             return any(at_ms > shown_ms for at_ms in corrected.values())
-        return corrected.get(closing.name[1:3], -1) > shown_ms
+        return corrected.get(closing.cell.name[1:3], -1) > shown_ms
 
     def corrected_in(self, fold: ChargeFold) -> Mapping[tuple[str | None, Groups], int]:
         """Return cells of corrected events with the append time of the newest correction (ms)."""

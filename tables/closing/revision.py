@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import NamedTuple
 
 import msgspec
 
 from app.definitions.by_identity import ByIdentity
-from app.definitions.model import Charge, ChargeFilter, Metric
+from app.definitions.model import ChargeFilter
 from app.numbers import EXACT, ZERO, plain
 from app.wire.usage_records import (
     ARREARS,
@@ -17,7 +16,8 @@ from app.wire.usage_records import (
     PublishedRecord,
     RecordedCell,
     RevisionReason,
-    echoes,
+    cell_named,
+    groups_text,
     usage_record,
 )
 from tables.cells.figures import CellFigures
@@ -27,39 +27,57 @@ from tables.closing.billing import NOTHING_LEFT, RENEWAL
 from tables.routing.period_charges import PeriodCharge
 
 
-class Closing(msgspec.Struct, frozen=True, gc=False):
-    """A cell that may be published, with what its record echoes."""
+class ClosingCell(msgspec.Struct, gc=False):
+    """A cell of a period at one cut, as all subscriptions have it that are alike."""
 
     name: PublishedCellKey
     period_charge: PeriodCharge
     charge_filter: ChargeFilter | None
     grouped_by: tuple[tuple[str, str | None], ...]
+    named: bytes
+    """`app.wire.usage_records.cell_named` of it."""
+    groups: str
+    """Its group as records have it."""
+    echo: str = ""
+    """`RecordedCell.echo` of it; empty until one is published."""
+    no_events: BillingText = ARREARS
+    """What its record says that has nothing beside its figures, once `echo` is there."""
+
+    @classmethod
+    def of(
+        cls,
+        name: PublishedCellKey,
+        period_charge: PeriodCharge,
+        charge_filter: ChargeFilter | None,
+        keys: tuple[str, ...],
+        start_ms: int,
+    ) -> ClosingCell:
+        """Make one that is grouped by these keys, of a period that starts then."""
+        grouped_by = tuple(zip(keys, name[2], strict=False)) if name[2] else ()
+        named = cell_named(period_charge.charge.id, name[1], grouped_by, start_ms)
+        groups = groups_text(grouped_by)
+        return cls(name, period_charge, charge_filter, grouped_by, named, groups)
+
+    def told(self, envelope: Envelope) -> ClosingCell:
+        """Return it with what its records say besides figures."""
+        if not self.echo:
+            charge, metric, *_ = self.period_charge
+            found = _no_events.of(charge, metric, self.charge_filter)
+            self.no_events = ARREARS if found == ARREARS else found
+            self.echo = envelope.echo_of(charge, metric, self.charge_filter)
+        return self
+
+
+_no_events = ByIdentity(no_events)
+
+
+class Closing(msgspec.Struct, frozen=True, gc=False):
+    """A cell that may be published, with its figures."""
+
+    cell: ClosingCell
     figures: CellFigures
     beside: Beside | None = None
     """What its record says besides the figures; None: nothing."""
-
-
-class _ToldBeside(NamedTuple):
-    """What the records of all cells of a charge, or of one of its filters, say besides figures."""
-
-    echo: str
-    no_events: BillingText
-    """What they say that have nothing beside their figures."""
-
-
-def _told(
-    charge: Charge,
-    metric: Metric,
-    charge_filter: ChargeFilter | None,
-    currency: str,
-    schema_version: int,
-) -> _ToldBeside:
-    echo = echoes.of(charge, metric, charge_filter, currency, schema_version)
-    found = no_events(charge, metric, charge_filter)
-    return _ToldBeside(echo, ARREARS if found == ARREARS else found)
-
-
-_told_of = ByIdentity(_told)
 
 
 def next_revision(
@@ -76,15 +94,18 @@ def next_revision(
     `again`: the cut was taken before, and what was billed by then was told then.
     """
     figures, precise = shown.figures, shown.figures.precise_total_amount_cents
-    charge, metric, *_ = shown.period_charge
-    currency, version = envelope.plan.amount_currency, envelope.schema_version
-    told = _told_of.of(charge, metric, shown.charge_filter, currency, version)
+    cell = shown.cell.told(envelope)
+    charge = cell.period_charge.charge
     units = plain(figures.units)
     # The same object, but of a level.
     is_total = figures.total_aggregated_units is figures.units
-    prorated_text = _prorated_text(shown, billing)
+    prorated_text = _prorated_text(figures, billing) if charge.prorated else None
     if envelope.period.fold_version > 1:
-        billing = _with_events(billing, shown, told)
+        found = cell.no_events
+        if shown.beside is not None:
+            found = shown.beside.text(cell.charge_filter, cell.name[2])
+        if found is not ARREARS:
+            billing = _with_events(billing, found)
     revision = 0 if published is None else published.revision + 1
     entry = PublishedCell(
         revision,
@@ -103,8 +124,7 @@ def next_revision(
             return None, None
     previous = None if published is None else published.units
     record = usage_record(
-        envelope,
-        RecordedCell(identity, told.echo, shown.grouped_by),
+        RecordedCell(envelope, identity, cell.echo, cell.groups),
         entry,
         billing,
         previous,
@@ -114,13 +134,8 @@ def next_revision(
     return entry, record
 
 
-def _with_events(billing: BillingText, shown: Closing, told: _ToldBeside) -> BillingText:
+def _with_events(billing: BillingText, found: BillingText) -> BillingText:
     """Return the same with the rows and events that a record has beside its figures."""
-    found = told.no_events
-    if shown.beside is not None:
-        found = shown.beside.text(shown.charge_filter, shown.name[2])
-    if found is ARREARS or found == ARREARS:
-        return billing
     # Where nothing is left to bill no price asks for single events.
     per_event = "null" if billing.billing == NOTHING_LEFT else found.per_event
     return billing._replace(
@@ -128,10 +143,10 @@ def _with_events(billing: BillingText, shown: Closing, told: _ToldBeside) -> Bil
     )
 
 
-def _prorated_text(shown: Closing, billing: BillingText) -> str | None:
-    if not shown.period_charge.charge.prorated or billing.billing == RENEWAL:
+def _prorated_text(figures: CellFigures, billing: BillingText) -> str | None:
+    if billing.billing == RENEWAL:
         return None
-    prorated = shown.figures.prorated_units
+    prorated = figures.prorated_units
     return plain(ZERO if prorated is None else prorated)
 
 

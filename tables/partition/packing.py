@@ -20,9 +20,9 @@ from tables.changelogged.checkpoint import StateTooNew
 from tables.changelogged.checksum import record_hash
 from tables.changelogged.members import SetKey, set_key
 from tables.changelogged.packed_rows import (
+    CellHere,
     Packed,
     PackedCells,
-    PackedHere,
     SomeRows,
     charge_part_of,
     first_part_of,
@@ -178,7 +178,7 @@ class Packing:
             return any(first_part_of(i) in self._packed for i in ids)
         return any(part in self._packed for part in self._first_parts(name))
 
-    def few_cells(self, name: SubscriptionKey, identity: str, most: int) -> list[PackedHere] | None:
+    def few_cells(self, name: SubscriptionKey, identity: str, most: int) -> list[CellHere] | None:
         """Return the cells of a subscription, which stay packed.
 
         None: none are packed, or others are at hand, or there are more than `most`.

@@ -62,7 +62,7 @@ def pending_steps(
                 shown, reason = found
                 figures = shown.figures
                 row = PendingRow(figures.units, figures.events_count, reason)
-                pending[shown.name] = PendingCell(row, shown.grouped_by)
+                pending[shown.cell.name] = PendingCell(row, shown.cell.grouped_by)
     return (cut_ms, pending) if pending else (NEVER_MS, {})
 
 

@@ -101,9 +101,9 @@ class ShownLast(PeriodAtCut):
         What the period showed of a group that lost or gained its place by that stays
         (records-and-cuts §7).
         """
-        if not shown.grouped_by:
+        if not shown.cell.grouped_by:
             return False
-        charge, metric, *_ = shown.period_charge
+        charge, metric, *_ = shown.cell.period_charge
         route = self.partition.packing.route_of((*self.name, metric.code))
         full = any(
             span.fold.limits_history
@@ -113,7 +113,7 @@ class ShownLast(PeriodAtCut):
         )
         return full and any(
             counted.arrival.timestamp_ms >= self.period.end_ms
-            for counted in self._turned_of(shown.period_charge)
+            for counted in self._turned_of(shown.cell.period_charge)
         )
 
     def closings(
@@ -121,12 +121,12 @@ class ShownLast(PeriodAtCut):
     ) -> Iterator[Closing | None]:
         """Yield the cells of recurring charges that are in force."""
         for found in super().closings(route_of):
-            if found is None or found.period_charge.charge.id in self._again:
+            if found is None or found.cell.period_charge.charge.id in self._again:
                 yield found
 
     def qualifies(self, closing: Closing) -> bool:
         """Return True for a published cell, and for one that should be whatever was before it."""
-        return closing.figures.shows or closing.name in self.before.cells
+        return closing.figures.shows or closing.cell.name in self.before.cells
 
     def _reason(self, closing: Closing, known: PublishedCell) -> RevisionReason:
         return "late_events"

@@ -16,12 +16,13 @@ from app.definitions.input_limits import InputLimits
 from app.definitions.model import Charge, Metric, Plan, SettingsRecord, Subscription
 from app.definitions.periods import NEVER_MS
 from app.definitions.timeline import Timeline
-from app.uuids import uuid5_text
+from app.uuids import Uuids
 from tables.cells.keys import SpanKey
 from tables.routing.plan import ChargeFolds, SpanPlan
 
 PLAN_CODE = "implicit"
 _NAMESPACE = uuid5(NAMESPACE_URL, "meterstream:implicit-plan")
+_IDS = Uuids(_NAMESPACE)
 
 
 def implicit_span(
@@ -64,7 +65,7 @@ def implicit_timeline(settings: SettingsRecord) -> Timeline:
 def subscription_id(organization_id: str, external_id: str) -> str:
     """Return the UUIDv5 of the implicit subscription."""
     name = f"subscription\0{organization_id}\0{external_id}"
-    return uuid5_text(name.encode(), _NAMESPACE.bytes)
+    return _IDS.of(name.encode())
 
 
 @lru_cache(maxsize=1_024)

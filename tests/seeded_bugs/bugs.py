@@ -2451,8 +2451,8 @@ BUGS = (
     Bug(
         "completion-counts-this-cut-only",
         "tables/closing/period_at_cut.py",
-        "completion_record(envelope, revision, len(now.cells), now.digest)",
-        "completion_record(envelope, revision, len(records), now.digest)",
+        "told = revision, len(now.cells), now.digest",
+        "told = revision, len(records), now.digest",
         "tests/simulation/test_recount.py::test_a_week_has_what_came_while_it_was_open",
     ),
     Bug(
@@ -2473,7 +2473,7 @@ BUGS = (
     Bug(
         "zero-told-otherwise-for-what-a-later-cut-showed",
         "tables/closing/period_at_cut.py",
-        "if found.period_charge.metric.recurring and self._period_before.is_ahead(found):",
+        "if found.cell.period_charge.metric.recurring and self._period_before.is_ahead(found):",
         "if False:",
         "tests/tables/closing/test_close.py"
         "::test_a_cut_taken_again_knows_nothing_of_what_the_week_before_shows_since[True]",
