@@ -10,19 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.billing_periods.instants import iso_milliseconds
 from app.bounds.turns import drained
 from app.definitions import commands
-from app.wire.arrivals import Arrival
+from app.wire.arrivals import Arrival, SubscriptionKey
+from app.wire.usage_records import cell_id
 from tables.cells.keys import CellKey
 from tables.closing.close import closing, next_cut
 from tests.laws.test_partition import GRACES, few, in_order, same
-from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
+from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import (
     ORG,
     SUBSCRIPTION,
     CommandAt,
     changing_definitions,
     definitions_of,
+    subscription_body,
 )
 from tests.world.events import arrivals, arrived
 from tests.world.partition import Live
@@ -74,19 +77,19 @@ def test_cuts_of_who_is_packed_are_those_of_who_is_at_hand(
     same(in_order(definitions, events), cold(definitions, events))
 
 
-def closed(live: Live, *stray: CellKey) -> list[dict[str, Any]]:
+def closed(live: Live, *stray: CellKey, name: SubscriptionKey = NAME) -> list[dict[str, Any]]:
     """Records of the next cut of one who was packed before; `stray`: cells like its first."""
     live.flush()
     partition = live.partition
-    partition.packing.pack(NAME)
+    partition.packing.pack(name)
     for key in stray:
         value = next(iter(live.changelog.cells.values()))
         partition.packing.load_cell(msgspec.msgpack.encode(key), value)
     drained(partition.packing.packing_loaded())
-    assert partition.packing.is_packed(NAME)
-    cut_ms = next_cut(partition, NAME)
+    assert partition.packing.is_packed(name)
+    cut_ms = next_cut(partition, name)
     live.define_until(cut_ms)
-    found = [record for record in closing(partition, NAME, cut_ms) if record is not None]
+    found = [record for record in closing(partition, name, cut_ms) if record is not None]
     return [msgspec.json.decode(record.value) for record in found]
 
 
@@ -111,6 +114,24 @@ def test_a_period_closes_and_nothing_is_unpacked() -> None:
     assert packing.is_packed(NAME)
     assert not live.partition.routes.by_key
     assert not packing.as_packed
+
+
+def test_cells_of_who_began_within_a_period_are_named_by_that() -> None:
+    live, later, began_ms = Live(definitions_of(["count"])), (ORG, "later"), START_MS + 2 * DAY_MS
+    live.define_all()
+    body = subscription_body(external_id="later", subscription_at=iso_milliseconds(began_ms))
+    live.append(began_ms, commands.create_subscription(ORG, body))
+    live.deliver(
+        [arrived("count", 0, began_ms), arrived("count", 1, began_ms, external_id="later")]
+    )
+    for name, start_ms in ((NAME, START_MS), (later, began_ms)):
+        cell, _ = closed(live, name=name)
+        (versions,) = live.definitions.subscriptions(*name)
+        subscription = versions.only()
+        assert subscription is not None
+        charge_id = cell["lago_charge_id"]
+        assert cell["cell_id"] == cell_id(subscription, charge_id, None, (), start_ms)
+        assert (*name, "count") not in live.partition.routes.by_key
 
 
 def test_what_comes_late_in_a_watched_period_is_in_it() -> None:

@@ -7980,6 +7980,14 @@ BUGS = (
         "::test_a_balance_leaves_out_what_is_dated_in_a_period_to_come",
     ),
     Bug(
+        "packed-cells-named-by-the-start-of-another",
+        "tables/closing/period_at_cut.py",
+        "alike = timeline, period.start_ms, period.timezone",
+        "alike = timeline, 0, period.timezone",
+        "tests/laws/test_packed_period.py"
+        "::test_cells_of_who_began_within_a_period_are_named_by_that",
+    ),
+    Bug(
         "packed-cells-of-any-period",
         "tables/closing/packed_period.py",
         "if cell.layer_ms != start_ms:",
