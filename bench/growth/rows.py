@@ -368,15 +368,16 @@ ROWS = tuple(
             Row("first touch, new", "months of age", MONTHS, first_touch),
             Row("… beside alerts", "on other metrics", OFTENER, past.touch_beside_alerts),
             Row("… redefined since", "months of age", MONTHS, first_touch_redefined, 1.7),
-            *(
-                Row(
-                    f"… under {kind}",
-                    "records since",
-                    OFTEN,
-                    partial(first_touch_under, kind),
-                    1.5,
-                )
-                for kind in ("settings", "prices", "history")
+            Row("… under settings", "records since", OFTEN, partial(first_touch_under, "settings")),
+            Row(
+                "… under prices", "records since", OFTEN, partial(first_touch_under, "prices"), 1.5
+            ),
+            Row(
+                "… under history",
+                "records since",
+                OFTEN,
+                partial(first_touch_under, "history"),
+                1.05,
             ),
             # It unpacks all cells of its charges, also those of periods that are over.
             Row(
@@ -390,8 +391,8 @@ ROWS = tuple(
             *_of_recurring(
                 "… of {}, which recurs", "months of age", MONTHS, first_touch_packed, 1.6
             ),
-            # Cells of the others are taken apart, and stay packed.
-            Row("… beside others", "charges with cells", OFTEN, past.touch_beside_packed, 1.15),
+            # Cells of the others stay packed.
+            Row("… beside others", "charges with cells", OFTEN, past.touch_beside_packed, 1.05),
         ),
         (
             Row(f"{kind}, at once", "subscriptions", SUBSCRIPTIONS, partial(definition, kind))

@@ -22,7 +22,6 @@ from tables.changelogged.keyed_rows import KeyedRows
 Packed = tuple[bytes, bytes]
 """(key, value) of a changelog record."""
 
-_NUMBER_BYTES = 3
 _MOST_TOLD = 1_024
 """How many rests of keys are at hand."""
 
@@ -46,40 +45,6 @@ CellHere = tuple[PackedHere, bytes]
 """A cell of a subscription, packed."""
 
 
-class SomeRows:
-    """Records of one first part that are put together some at a time."""
-
-    __slots__ = ("_packed", "count")
-
-    def __init__(self) -> None:
-        self.count = 0
-        """Rests of keys, and values."""
-        self._packed: list[bytes] = []
-
-    def add(self, rows: list[bytes]) -> None:
-        """Put together some more, each the rest of its key and then its value."""
-        if rows:
-            packed = msgspec.msgpack.encode(rows)
-            self._packed.append(packed[_header_bytes(packed[0]) :])
-            self.count += len(rows)
-
-    def join(self, others: SomeRows) -> None:
-        """Take over those that others have put together."""
-        self._packed += others._packed
-        self.count += others.count
-
-    def piece(self, first_part: bytes) -> bytes:
-        """Return all in one piece."""
-        count = self.count
-        if count < 16:
-            header = bytes((0x90 | count,))
-        elif count <= 0xFFFF:
-            header = b"\xdc" + count.to_bytes(2)
-        else:
-            header = b"\xdd" + count.to_bytes(4)
-        return b"".join((first_part, header, *self._packed))
-
-
 class PackedRows:
     """Records by the first part of their key, which names what they belong to.
 
@@ -90,8 +55,6 @@ class PackedRows:
         self._pieces = KeyedRows()
         """The first part, and then the rest of each key with its value."""
         self._open: dict[bytes, list[bytes]] = {}
-        self.most = 0
-        """No first part has had more records than these."""
 
     def __bool__(self) -> bool:
         return bool(self._pieces or self._open)
@@ -99,24 +62,12 @@ class PackedRows:
     def __contains__(self, first_part: bytes) -> bool:
         return first_part in self._open or self._pieces.find(first_part) >= 0
 
-    def add(self, first_part: bytes, rest: bytes, value: bytes) -> None:
-        """Keep one more record."""
-        self.add_all(first_part, (rest, value))
-
-    def add_all(self, first_part: bytes, more: Iterable[bytes]) -> None:
-        """Keep more records, each the rest of its key and then its value."""
+    def add(self, first_part: bytes, *row: bytes) -> None:
+        """Keep one more record, as `_keep` takes it."""
         rows = self._open.get(first_part)
         if rows is None:
-            rows = self._open[first_part] = self._taken(first_part)
-        rows += more
-
-    def add_some(self, first_part: bytes, some: SomeRows) -> None:
-        """Keep more records, which are put together."""
-        more = SomeRows()
-        more.add(self._taken(first_part))
-        more.join(some)
-        self.most = max(self.most, more.count // 2)
-        self._pieces.add(first_part, more.piece(first_part))
+            rows = self._open[first_part] = []
+        rows += row
 
     def pack(self) -> None:
         """Put together what was added since the last time."""
@@ -125,48 +76,49 @@ class PackedRows:
     def packing(self) -> Steps[None]:
         """Do what `pack` does by steps; nothing is asked for between two of them."""
         for count, (first_part, rows) in enumerate(self._open.items(), 1):
-            self.most = max(self.most, len(rows) // 2)
-            # Its row was taken out when it was opened.
-            self._pieces.add(first_part, first_part + msgspec.msgpack.encode(rows))
+            self._keep(first_part, rows)
             if count % STEP_ITEMS == 0:
                 yield
         self._open.clear()
 
-    def piece(self, first_part: bytes) -> bytes | None:
-        """Return what belongs together in one piece, for `put`."""
-        return self._pieces.get(first_part)
-
-    def put(self, first_part: bytes, piece: bytes) -> None:
-        """Keep again what was taken and did not change."""
-        self._pieces.put(first_part, piece)
-
-    def drop(self, first_part: bytes) -> None:
-        """Keep no more what belongs together in one piece."""
-        self._pieces.pop(first_part)
-
-    def count(self, first_part: bytes) -> int:
-        """Return how many records there are, of which none is read."""
-        piece = self._pieces.get(first_part)
-        if piece is None:
-            return len(self._open.get(first_part, ())) // 2
-        return _length(piece, len(first_part)) // 2
+    def _keep(self, first_part: bytes, more: list[bytes]) -> None:
+        """Keep more records, each the rest of its key and its value, with those that there are."""
+        rows = self._rows_of(first_part) + more
+        self._pieces.put(first_part, first_part + _encode(rows))
 
     def drain(self, first_part: bytes) -> list[Packed]:
         """Hand out (rest of the key, value) of all records, which are here no longer."""
-        return paired(self._taken(first_part))
+        rows = self._rows_of(first_part) + self._open.pop(first_part, [])
+        self._pieces.pop(first_part)
+        return paired(rows)
 
-    def _taken(self, first_part: bytes) -> list[bytes]:
-        piece = self._pieces.pop(first_part)
-        if piece is not None:
-            return _rows_of(first_part, piece)
-        return self._open.pop(first_part, [])
-
-
-def _rows_of(first_part: bytes, piece: bytes) -> list[bytes]:
-    return _decode_rows(memoryview(piece)[len(first_part) :])
+    def _rows_of(self, first_part: bytes) -> list[bytes]:
+        piece = self._pieces.get(first_part)
+        return [] if piece is None else _decode_rows(memoryview(piece)[len(first_part) :])
 
 
-_decode_rows = msgspec.msgpack.Decoder(list[bytes]).decode
+class SomeRows:
+    """Records that are put together some at a time, each the rest of its key and then its value."""
+
+    __slots__ = ("count", "packed")
+
+    def __init__(self) -> None:
+        self.count = 0
+        """Rests of keys, and values."""
+        self.packed: list[bytes] = []
+
+    def add(self, rows: list[bytes]) -> None:
+        """Put together some more."""
+        self.add_packed(_encode(rows))
+
+    def add_packed(self, rows: bytes) -> None:
+        """Put together some more, which are packed as an array."""
+        self.packed.append(rows[_header_bytes(rows[0]) :])
+        self.count += _length(rows, 0)
+
+
+PutTogether = dict[bytes, dict[int, SomeRows]]
+"""Cells by the first part of their keys and the number of their charge."""
 
 
 def _length(packed: bytes, start: int) -> int:
@@ -183,85 +135,201 @@ def _header_bytes(kind: int) -> int:
     return 1 if kind < 0xDC else 3 if kind == 0xDC else 5
 
 
+def _header(count: int, few: int = 0x90, many: int = 0xDC) -> bytes:
+    """Return what an array of so many begins with in MessagePack; `few`, `many`: another type."""
+    if count < 16:
+        return bytes((few | count,))
+    if count <= 0xFFFF:
+        return bytes((many,)) + count.to_bytes(2)
+    return bytes((many + 1,)) + count.to_bytes(4)
+
+
 def paired(rows: list[bytes]) -> list[Packed]:
     """Return keys and values that stand one after the other, in pairs."""
     return list(zip(rows[::2], rows[1::2], strict=True))
 
 
+_encode = msgspec.msgpack.Encoder().encode
+_decode_rows = msgspec.msgpack.Decoder(list[bytes]).decode
+
+
 class PackedCells(PackedRows):
-    """Packed cells by subscription, in rows that begin with its `first_part_of`.
+    """Packed cells by subscription, in pieces that begin with its `first_part_of`.
 
     A cell's key is an array of six, the subscription first and then the charge. Very many cells
-    have the same charge, so that its number stands in its place here.
+    have the same charge, so that its number stands for it. A piece has how many cells there are,
+    and then those of each charge: whoever asks for one decodes none of the others.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.most = 0
+        """No subscription has had more cells than these."""
         self._charges: list[bytes] = []
         """Charges as they are in keys."""
         self._numbers = Numbers(self._charges)
-        self._told: dict[bytes, PackedHere] = {}
-        """What rests of keys say: many who close have the same."""
+        self._parted: dict[bytes, OfCharges] = {}
+        """Cells of whom some are taken out by charge, until somebody asks for a piece."""
+        self._told: dict[tuple[int, bytes], PackedHere] = {}
+        """What rests of keys say, by the number of their charge: many who close have the same."""
 
     def add_cell(self, key: bytes, value: bytes) -> None:
         """Keep one cell more."""
-        first_part, rest = self.parted(key)
-        self.add(first_part, rest, value)
+        first_part, number, rest = self.parted(key)
+        self.add(first_part, self._charges[number], rest, value)
 
-    def parted(self, key: bytes) -> tuple[bytes, bytes]:
-        """Return the first part of a key, and the rest of it as it is kept."""
+    def parted(self, key: bytes) -> tuple[bytes, int, bytes]:
+        """Return the first part of a key, the number of its charge, and the rest."""
         end = text_end(key, 1)
         after = text_end(key, end)
-        number = self._numbers[key[end:after]].to_bytes(_NUMBER_BYTES)
-        return key[:end], number + key[after:]
+        return key[:end], self._numbers[key[end:after]], key[after:]
+
+    def _keep(self, first_part: bytes, more: list[bytes]) -> None:
+        """Keep more cells, each its charge, the rest of its key and its value."""
+        charges: dict[int, list[bytes]] = {}
+        count, before = len(more) // 3 * 2, self.piece(first_part)
+        if before is not None:
+            count += _length(before, len(first_part))
+            charges = _decode_cells(_after(first_part, before))
+        for charge, *row in zip(more[::3], more[1::3], more[2::3], strict=True):
+            charges.setdefault(self._numbers[charge], []).extend(row)
+        if count // 2 > self.most:
+            self.most = count // 2
+        keep = self._pieces.add if before is None else self._pieces.put
+        keep(first_part, first_part + _header(count) + _encode(charges))
+
+    def put_together(self, cells: Iterable[Packed], into: PutTogether) -> None:
+        """Put some cells together with others, for `add_all`."""
+        parted: dict[tuple[bytes, int], list[bytes]] = {}
+        for key, value in cells:
+            first_part, number, rest = self.parted(key)
+            parted.setdefault((first_part, number), []).extend((rest, value))
+        for (first_part, number), rows in parted.items():
+            into.setdefault(first_part, {}).setdefault(number, SomeRows()).add(rows)
+
+    def add_all(self, put_together: PutTogether) -> None:
+        """Keep more cells, of each subscription in one piece with those that there are."""
+        for first_part, charges in put_together.items():
+            before = self._charges_of(first_part)
+            for number, packed in before.items():
+                charges.setdefault(number, SomeRows()).add_packed(bytes(packed))
+            count = sum([rows.count for rows in charges.values()])
+            self.most = max(self.most, count // 2)
+            # Copied once: there may be very many.
+            parts = [first_part, _header(count), _header(len(charges), 0x80, 0xDE)]
+            for number, rows in charges.items():
+                parts += (_encode(number), _header(rows.count), *rows.packed)
+            keep = self._pieces.put if before else self._pieces.add
+            keep(first_part, b"".join(parts))
+
+    def __bool__(self) -> bool:
+        return bool(self._parted) or super().__bool__()
+
+    def __contains__(self, first_part: bytes) -> bool:
+        return first_part in self._parted or super().__contains__(first_part)
+
+    def piece(self, first_part: bytes) -> bytes | None:
+        """Return the cells of a subscription in one piece, for `put`."""
+        charges = self._parted.pop(first_part, None)
+        if charges is not None:
+            count = sum([_length(bytes(packed), 0) for packed in charges.values()])
+            self._pieces.add(first_part, first_part + _header(count) + _encode(charges))
+        return self._pieces.get(first_part)
+
+    def put(self, first_part: bytes, piece: bytes) -> None:
+        """Keep a piece in place of what there is."""
+        self._parted.pop(first_part, None)
+        self._pieces.put(first_part, piece)
+
+    def drop(self, first_part: bytes) -> None:
+        """Keep no more what a subscription has in one piece."""
+        self._pieces.pop(first_part)
+
+    def count(self, first_part: bytes) -> int:
+        """Return how many cells there are, of which none is read."""
+        piece = self.piece(first_part)
+        if piece is None:
+            return len(self._open.get(first_part, ())) // 3
+        return _length(piece, len(first_part)) // 2
+
+    def most_of_a_charge(self, first_part: bytes) -> int:
+        """Return how many cells of one charge there are at most, of which none is read."""
+        # The more an array has, the greater are the bytes that it begins with.
+        longest = max(map(bytes, self._charges_of(first_part).values()), default=b"\x90")
+        return _length(longest, 0) // 2
 
     def in_piece(self, first_part: bytes, piece: bytes) -> Iterator[Packed]:
-        """Return the cells of a piece of a subscription."""
-        return self._whole(first_part, paired(_rows_of(first_part, piece)))
+        """Return the cells of a piece, each put together as it is taken."""
+        for number, rows in _decode_cells(_after(first_part, piece)).items():
+            start = first_part + self._charges[number]
+            for rest, value in zip(rows[::2], rows[1::2], strict=True):
+                yield start + rest, value
 
-    def by_charge(self, first_part: bytes, piece: bytes) -> dict[bytes, list[Packed]]:
-        """Return the cells of a piece of a subscription by their charge, as keys have it."""
-        found: dict[bytes, list[Packed]] = {}
-        charges, number = self._charges, int.from_bytes
-        rows = iter(_rows_of(first_part, piece))
-        for rest, value in zip(rows, rows, strict=True):
-            charge = charges[number(rest[:_NUMBER_BYTES])]
-            cell = first_part + charge + rest[_NUMBER_BYTES:], value
-            found.setdefault(charge, []).append(cell)
-        return found
+    def of_charges(self, first_part: bytes, charges: Iterable[bytes]) -> tuple[list[Packed], bool]:
+        """Return the cells of charges, as keys have these, and whether there are others."""
+        parted = self._parted.get(first_part)
+        if parted is None:
+            piece = self._pieces.pop(first_part)
+            if piece is None:
+                return [], False
+            parted = self._parted[first_part] = _decode_charges(_after(first_part, piece))
+        found, cells = 0, list[Packed]()
+        for charge in charges:
+            packed = parted.get(self._numbers.get(charge, -1))
+            if packed is not None:
+                found += 1
+                rows = paired(_decode_rows(packed))
+                cells += [(first_part + charge + rest, value) for rest, value in rows]
+        return cells, found < len(parted)
+
+    def take_out(self, first_part: bytes, charges: Iterable[bytes]) -> None:
+        """Keep no more the cells of charges that `of_charges` told."""
+        parted = self._parted.get(first_part, {})
+        for charge in charges:
+            parted.pop(self._numbers.get(charge, -1), None)
+        if not parted:
+            self._parted.pop(first_part, None)
 
     def few(self, first_part: bytes, most: int) -> list[CellHere] | None:
         """Return the cells of a subscription, which stay; None: none, or more than `most`."""
         piece = self.piece(first_part)
-        if piece is None:
+        if piece is None or _length(piece, len(first_part)) > 2 * most:
             return None
-        rows = _rows_of(first_part, piece)
-        if len(rows) > 2 * most:
-            return None
-        told = self._told
-        return [(told.get(rest) or self._tell(rest), value) for rest, value in paired(rows)]
+        told, found = self._told, list[CellHere]()
+        for number, rows in _decode_cells(_after(first_part, piece)).items():
+            for rest, value in zip(rows[::2], rows[1::2], strict=True):
+                found.append((told.get((number, rest)) or self._tell(number, rest), value))
+        return found
 
-    def _tell(self, rest: bytes) -> PackedHere:
-        """Return what the rest of a key says."""
-        charge_id = _decode_text(self._charges[int.from_bytes(rest[:_NUMBER_BYTES])])
-        begins_ms, layer_ms, *name = _decode_rest(_REST + rest[_NUMBER_BYTES:])
+    def _tell(self, number: int, rest: bytes) -> PackedHere:
+        """Return what the key of a cell says, of a charge by its number and of the rest."""
+        charge_id = _decode_text(self._charges[number])
+        begins_ms, layer_ms, *name = _decode_rest(_REST + rest)
         here = _new(PackedHere, ((charge_id, *name), begins_ms, layer_ms))
-        return keep(self._told, rest, here, _MOST_TOLD)
+        return keep(self._told, (number, rest), here, _MOST_TOLD)
 
     def drain(self, first_part: bytes) -> list[Packed]:
         """Hand out the cells of a subscription, which are here no longer."""
-        return list(self._whole(first_part, super().drain(first_part)))
+        piece = self.piece(first_part)
+        self._pieces.pop(first_part)
+        return [] if piece is None else [*self.in_piece(first_part, piece)]
 
-    def _whole(self, first_part: bytes, rows: Iterable[Packed]) -> Iterator[Packed]:
-        """Return cells with their whole keys, each put together as it is taken."""
-        charges, number = self._charges, int.from_bytes
-        return (
-            (
-                first_part + charges[number(rest[:_NUMBER_BYTES])] + rest[_NUMBER_BYTES:],
-                value,
-            )
-            for rest, value in rows
-        )
+    def _charges_of(self, first_part: bytes) -> OfCharges:
+        piece = self.piece(first_part)
+        return {} if piece is None else _decode_charges(_after(first_part, piece))
+
+
+def _after(first_part: bytes, piece: bytes) -> memoryview:
+    """Return what a piece has after the first part and the number of cells."""
+    at = len(first_part)
+    return memoryview(piece)[at + _header_bytes(piece[at]) :]
+
+
+OfCharges = dict[int, msgspec.Raw]
+"""Rests of keys and values, in MessagePack, by the number of their charge."""
+
+_decode_charges = msgspec.msgpack.Decoder(OfCharges).decode
+_decode_cells = msgspec.msgpack.Decoder(dict[int, list[bytes]]).decode
 
 
 def first_part_of(subscription_id: str) -> bytes:

@@ -139,9 +139,9 @@ class RestingRanges(NamedRows):
         if not codes.may_rest:
             return False
         del self._awake[name]
-        numbers = self.numbers
-        values = {numbers[code]: value for code, value in codes.kept.items()}
-        self.replace(codes.number, name, values)
+        # By no step of ours for each code.
+        numbers = map(self.numbers.__getitem__, codes.kept)
+        self.replace(codes.number, name, dict(zip(numbers, codes.kept.values(), strict=True)))
         return True
 
     def rest_all(self) -> None:
@@ -172,5 +172,7 @@ class RestingRanges(NamedRows):
     def _made(self, number: int) -> Codes:
         organization, external_id, values = _decode(self.rows[number])
         texts = self.texts
-        by_code = {texts[code]: value for code, value in values.items()}
+        # By no step of ours for each code.
+        codes = map(texts.__getitem__, values)
+        by_code = dict(zip(codes, values.values(), strict=True))
         return Codes((texts[organization], external_id), number, by_code)

@@ -23,14 +23,13 @@ from tables.changelogged.packed_rows import (
     CellHere,
     Packed,
     PackedCells,
-    SomeRows,
+    PutTogether,
     charge_part_of,
     first_part_of,
     has_late_cuts,
     is_newer,
     subscription_of,
 )
-from tables.partition.apart import Apart, OfCharges, Piece
 from tables.partition.filling import OfSpans, decode_cell, fill, filling, sorting
 from tables.partition.route_table import RouteTable
 from tables.partition.snapshot import Snapshot
@@ -43,8 +42,11 @@ from tables.routing.route import Route
 Stamp = tuple[int, int, tuple[int | None, int | None], int]
 """Everything but the cells that a route made now depends on."""
 
-APART_CELLS = 1_000
-"""Most cells that are taken apart in a step: it takes as long as to unpack some dozens."""
+Piece = tuple[bytes, bytes]
+"""(`first_part_of` a subscription, its cells in one piece)"""
+
+SPLIT_CELLS = 1_000
+"""Most cells in whose piece a step looks for those of a charge."""
 
 _TRIES = 8
 """How often very many cells are unpacked by steps while definitions come between these."""
@@ -73,8 +75,8 @@ class Packing:
         """Cells of external subscriptions that have no routes here."""
         self.as_packed: dict[SubscriptionKey, list[Piece]] = {}
         """Cells of who was unpacked last, as they were packed: for `pack`, if none changes."""
-        self._apart = Apart(self._packed)
-        """Cells of external subscriptions that are packed in part."""
+        self._in_part: dict[SubscriptionKey, list[bytes]] = {}
+        """First parts of cells that stay packed while a touch unpacked those of its charges."""
         self._to_pack: dict[SubscriptionKey, None] = {}
         """To be packed once no definition is left to be looked at."""
         self._parts: tuple[SubscriptionKey | None, int, list[bytes]] = (None, -1, [])
@@ -162,12 +164,10 @@ class Packing:
 
     def is_all_packed(self, name: SubscriptionKey) -> bool:
         """Return whether the cells of an external subscription are packed, and its routes gone."""
-        return name not in self._apart.cells and self.is_packed(name)
+        return name not in self._in_part and self.is_packed(name)
 
     def is_packed(self, name: SubscriptionKey) -> bool:
         """Return whether cells of an external subscription are packed, maybe beside others."""
-        if self._apart.cells.get(name):
-            return True
         if not self._packed:
             return False
         subscriptions = self._definitions.subscription_index
@@ -183,7 +183,7 @@ class Packing:
 
         None: none are packed, or others are at hand, or there are more than `most`.
         """
-        if name in self._apart.cells:
+        if name in self._in_part:
             return None
         return self._packed.few(first_part_of(identity), most)
 
@@ -191,8 +191,7 @@ class Packing:
         """Return whether so many cells of an external subscription are packed, or more."""
         if self._packed.most < least:
             return False
-        in_pieces = sum(map(self._packed.count, self._first_parts(name)))
-        return in_pieces + self._apart.count(name) >= least
+        return sum(map(self._packed.count, self._first_parts(name))) >= least
 
     def has_many(self, name: SubscriptionKey) -> bool:
         """Return whether more cells are packed than a step unpacks, or some beside many codes."""
@@ -201,24 +200,21 @@ class Packing:
         return self.has_cells(name, STEP_ITEMS + 1)
 
     def has_many_to_touch(self, name: SubscriptionKey) -> bool:
-        """Return whether a touch would do more than a step: it takes apart, or unpacks, so many."""
+        """Return whether a touch would do more than a step: look for its cells, or unpack them."""
         if self._standing.changes:
             return self.has_many(name)
         if not self.has_cells(name, STEP_ITEMS + 1):
             return False
-        if self.has_cells(name, APART_CELLS + 1):
+        if self.has_cells(name, SPLIT_CELLS + 1):
             return True
-        return max(map(len, self._taken_apart(name).values())) > STEP_ITEMS
+        return max(map(self._packed.most_of_a_charge, self._first_parts(name))) > STEP_ITEMS
 
     def pieces(self, name: SubscriptionKey) -> list[tuple[bytes, bytes | None]]:
         """Return the packed cells of each subscription of an external id, for `has`."""
-        self._apart.join(name)
         return [(part, self._packed.piece(part)) for part in self._first_parts(name)]
 
     def has(self, name: SubscriptionKey, pieces: Iterable[tuple[bytes, bytes | None]]) -> bool:
         """Return True if just these cells are packed of an external subscription now."""
-        if self._apart.cells.get(name):
-            return False
         return all(self._packed.piece(part) is piece for part, piece in pieces)
 
     def cells_in(self, pieces: Iterable[tuple[bytes, bytes | None]]) -> Iterator[Packed]:
@@ -264,48 +260,53 @@ class Packing:
 
         Return False if some of them are not its own: all are unpacked then. `codes`: with events.
         """
-        apart = self._taken_apart(name)
-        if not apart:
-            return True
+        parts = self._in_part.get(name)
+        if parts is None:
+            parts = [part for part, _ in self._to_unpack(name)]
+            if not parts:
+                return True
         charges = {charge_part_of(span.key.charge_id) for span in route.spans}
-        cells = [cell for charge in charges if charge in apart for cell in apart[charge]]
+        cells, others = list[Packed](), list[bytes]()
+        for part in parts:
+            own, has_others = self._packed.of_charges(part, charges)
+            cells += own
+            if has_others:
+                others.append(part)
         has_events = route.code in codes
         if (
             # What no charge of its own has is a fault of ours.
-            (has_events and len(codes) == 1 and not charges.issuperset(apart))
+            (has_events and len(codes) == 1 and others)
             # Its charges were about another code, whose cells it has to take over.
             or (cells and not has_events)
             or not fill(route.spans, cells)
         ):
             self.unpack(name)
             return False
-        self._apart.take_out(name, charges)
+        for part in parts:
+            self._packed.take_out(part, charges)
+        if others:
+            self._in_part[name] = others
+        else:
+            self._in_part.pop(name, None)
         return True
 
-    def _taken_apart(self, name: SubscriptionKey) -> OfCharges:
-        """Return the packed cells of an external subscription by charge, taken apart for it."""
-        apart = self._apart.cells.get(name)
-        if not apart and self._packed and (pieces := self._pieces_of(name)):
-            if name not in self._apart.cells:
-                self.as_packed = {name: pieces}
-            apart = self._apart.take(name, pieces)
-        return apart or {}
-
-    def _pieces_of(self, name: SubscriptionKey) -> list[Piece]:
-        return [(part, piece) for part, piece in self.pieces(name) if piece is not None]
+    def _to_unpack(self, name: SubscriptionKey) -> list[Piece]:
+        """Return what is packed of an external subscription, which is noted for `pack`."""
+        if not self._packed:
+            return []
+        pieces = [(part, piece) for part, piece in self.pieces(name) if piece is not None]
+        if pieces and name not in self._in_part:
+            self.as_packed = {name: pieces}
+        return pieces
 
     def _unpacking(self, name: SubscriptionKey, *, alone: bool = False) -> Steps[None]:
         """Unpack by steps, unless definitions come between, or others unpack it.
 
         `alone`: nobody else has a turn between two steps.
         """
-        if not (self._packed or self._apart.cells):
-            return
-        pieces = self._pieces_of(name)
+        pieces = self._to_unpack(name)
         if not pieces:
             return
-        if name not in self._apart.cells:
-            self.as_packed = {name: pieces}
         stamp = None if alone else self.stamp(name)
         routes: list[tuple[MeterKey, Route]] = []
         cells = yield from sorting(self.cells_in(pieces))
@@ -334,7 +335,7 @@ class Packing:
             return
         for first_part, _ in pieces:
             self._packed.drop(first_part)
-        self._apart.cells.pop(name, None)
+        self._in_part.pop(name, None)
         for meter_key, route in routes:
             self._routes.install(meter_key, route)
         if cells:
@@ -386,28 +387,23 @@ class Packing:
             for first_part, piece in pieces:
                 self._packed.put(first_part, piece)
         else:
-            put_together: dict[bytes, SomeRows] = {}
+            put_together: PutTogether = {}
             hashes: list[int] = []
             for some in batches(cells, STEP_ITEMS):
                 hashes += map(_hash, some)
-                parted: dict[bytes, list[bytes]] = {}
                 written = [cell for cell in some if cell.hash and not cell.dirty]
-                for cell, (key, value) in zip(written, packed_cells(written), strict=True):
-                    first_part, rest = self._packed.parted(key)
-                    parted.setdefault(first_part, []).extend((rest, value))
-                    if record_hash(key, value) != cell.hash:
+                rows = packed_cells(written)
+                self._packed.put_together(rows, put_together)
+                for cell, row in zip(written, rows, strict=True):
+                    if record_hash(*row) != cell.hash:
                         # An older program wrote the same in other words: it is written anew.
                         self._snapshot.mark(cell)
-                for first_part, rows in parted.items():
-                    put_together.setdefault(first_part, SomeRows()).add(rows)
                 yield
             if self._stays(name) or self._at_hand(name) != cells:
                 return
             if any(map(_dirty, cells)) or [*map(_hash, cells)] != hashes:
                 return
-            self._apart.join(name)
-            for first_part, some_rows in put_together.items():
-                self._packed.add_some(first_part, some_rows)
+            self._packed.add_all(put_together)
         for span in self._rest(name):
             span.drop()
             if len(cells) > STEP_ITEMS:
@@ -427,7 +423,9 @@ class Packing:
         if spans:
             self._standing.note_packed(name)
         self._event_ranges.rest_again(name)
-        self._apart.cells.pop(name, None)
+        for part in self._in_part.pop(name, ()):
+            # What stayed packed is put together again.
+            self._packed.piece(part)
         return spans
 
     def _stays(self, name: SubscriptionKey) -> bool:

@@ -29,7 +29,7 @@ from tables.partition.tables import Tables
 from tables.partition.timelines import Timelines, TimelineTable
 from tables.routing.implicit import implicit_span
 from tables.routing.lifetime import lifetime_spans
-from tables.routing.period_charges import PeriodCharges, covering
+from tables.routing.period_charges import PeriodCharges
 from tables.routing.plan import NOW, ChargeFolds, SpanPlan, Under, plan_spans
 from tables.routing.route import Route
 
@@ -197,24 +197,22 @@ class RouteTable:
 
         `plans`: its plan through time, of who has it; None: it is looked up.
         """
-        definitions, history_ms = self._definitions, -1
-        history: Sequence[HistoryRecord] = ()
-        covered: tuple[int, ...] = ()
-        if definitions.history.records:
-            history_ms = self._standing.history_ms
-            history = definitions.history_of(subscription.organization_id, history_ms)
-            covered = tuple([record.offset for record in covering(history, period)])
-        if plans is None:
-            plans = definitions.plan_of(subscription.id)
+        definitions = self._definitions
+        history_ms = self._standing.history_ms if definitions.history.records else -1
         known = (definitions.offset, history_ms)
         if self._charges_known != known or len(self._charges) >= ALIKE:
             self._charges.clear()
             self._charges_known = known
-        key = (id(plans), period.fixed_at_ms, covered)
+        covered: Sequence[HistoryRecord] = ()
+        if subscription.organization_id in definitions.history.by_organization:
+            covered = self._standing.covering(subscription.organization_id).of(period)
+        if plans is None:
+            plans = definitions.plan_of(subscription.id)
+        key = (id(plans), period.fixed_at_ms, tuple([record.offset for record in covered]))
         found = self._charges.get(key)
         if found is None:
             # As long as the plan is kept, no other object has its id.
-            found = self._charges[key] = plans, PeriodCharges(definitions, plans, period, history)
+            found = self._charges[key] = plans, PeriodCharges(definitions, plans, period, covered)
         return found[1]
 
     def find(self, meter_key: MeterKey) -> Route | None:

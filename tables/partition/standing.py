@@ -16,6 +16,7 @@ from app.definitions.watching import shapes_watched
 from app.wire.arrivals import SubscriptionKey
 from tables.cells.grids import grid_cut_after, grid_cut_before
 from tables.changelogged.checkpoint import Checkpoint
+from tables.routing.period_charges import Covering
 
 
 class WaitingDefinition(NamedTuple):
@@ -49,6 +50,8 @@ class Standing:
         self._history_until_ms: int | None = None
         """The same for history records, while some are put in force; None: none are."""
         self._entered_ms = -1
+        self._covering: dict[str, tuple[tuple[int, int], Covering]] = {}
+        """By organization, its history records in force: (until when, of how many), these."""
         self._restored_ms = -1
         """Append time that the definitions had reached when the partition was restored."""
         self._packed_ms = -1
@@ -247,6 +250,15 @@ class Standing:
     def history_ms(self) -> int:
         """History records appended until then are in force; cells may yet have to be refolded."""
         return max(self._entered_ms, self._checkpoint.history_ms)
+
+    def covering(self, organization_id: str) -> Covering:
+        """Return the history records in force of an organization that has some."""
+        under = self.history_ms, len(self._definitions.history.records)
+        known = self._covering.get(organization_id)
+        if known is None or known[0] != under:
+            records = self._definitions.history_of(organization_id, self.history_ms)
+            known = self._covering[organization_id] = under, Covering(records)
+        return known[1]
 
     def next_history_ms(self) -> int:
         """Return the append time of the next history record not in force; NEVER_MS: none.

@@ -55,11 +55,26 @@ def charges_in_force(
     return in_force
 
 
-def covering(records: Sequence[HistoryRecord], period: Period) -> Sequence[HistoryRecord]:
-    """Return the history records that concern a period."""
-    # As `HistoryRecord.covers`. Of a period that is not due yet none does, however many there are.
-    start_ms, first = period.start_ms, bisect_right(records, period.due_at_ms, key=_APPENDED_MS)
-    return [r for r in records[first:] if r.from_ms <= start_ms < r.to_ms]
+class Covering:
+    """History records of an organization, found by the periods that they concern."""
+
+    def __init__(self, records: Sequence[HistoryRecord]):
+        """Take records in order."""
+        self._records = records
+        self._bounds_ms = sorted({ms for each in records for ms in (each.from_ms, each.to_ms)})
+        """Where the periods that a record concerns begin, and those that it does not."""
+        self._between: dict[int, list[HistoryRecord]] = {}
+        """By how many bounds lie before it, the records in whose range a period starts."""
+
+    def of(self, period: Period) -> Sequence[HistoryRecord]:
+        """Return the history records that concern a period, as `HistoryRecord.covers` says."""
+        start_ms = period.start_ms
+        place = bisect_right(self._bounds_ms, start_ms)
+        found = self._between.get(place)
+        if found is None:
+            found = [r for r in self._records if r.from_ms <= start_ms < r.to_ms]
+            self._between[place] = found
+        return found[bisect_right(found, period.due_at_ms, key=_APPENDED_MS) :]
 
 
 _APPENDED_MS = attrgetter("append_time_ms")
@@ -76,7 +91,7 @@ class PeriodCharges:
         records: Sequence[HistoryRecord],
     ):
         """Take `records`: history records of the organization that are in force, in order."""
-        self._records = covering(records, period)
+        self._records = Covering(records).of(period)
         self._plans = plan
         self._made: dict[Callable[[Charge, Metric], Any], tuple[Any, ...]] = {}
         """What `made_of` has told: all who fold under it ask."""

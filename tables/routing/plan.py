@@ -24,7 +24,7 @@ from tables.cells.keys import SpanKey
 from tables.charge import ChargeFold
 from tables.daily_fold import DailyBreakdownFold, DailyFold, daily_breakdown_id, daily_id
 from tables.entries_fold import EntriesFold, buckets_with_entries, entries_id
-from tables.routing.period_charges import PeriodCharges, charges_in_force, covering
+from tables.routing.period_charges import Covering, PeriodCharges, charges_in_force
 
 _F = TypeVar("_F", bound=ChargeFold)
 
@@ -148,7 +148,7 @@ class CodeCharges:
         self._plan = plan
         self._code = code
         self._compiled = folds
-        self._history = history
+        self._covering = Covering(history)
         self._limits = definitions.settings.input_limits(until_ms)
         self._presents = definitions.settings_at(until_ms).fold_version > 1
         self._daily_ms = definitions.settings.daily_ms(until_ms)
@@ -255,19 +255,21 @@ class CodeCharges:
             spells = self._daily_ms
             by_day = any(on < period.end_ms and period.start_ms < off for on, off in spells)
         version = bisect_right(self._changes_ms, period.fixed_at_ms)
-        covered = tuple([record.offset for record in covering(self._history, period)])
-        name = (version, period.timezone, by_day, covered)
+        covered = self._covering.of(period)
+        name = (version, period.timezone, by_day, tuple([record.offset for record in covered]))
         folding = self._made.get(name)
         if folding is None:
-            in_force = self._in_force(version, period if covered else None)
+            in_force = self._in_force(version, period, covered)
             folding = self._made[name] = self._folding(in_force, period.timezone, by_day)
         return folding
 
-    def _in_force(self, version: int, covered: Period | None) -> list[tuple[Charge, Metric]]:
+    def _in_force(
+        self, version: int, period: Period, covered: Sequence[HistoryRecord]
+    ) -> list[tuple[Charge, Metric]]:
         """Return the charges of a period by its own definitions, or as history has it."""
-        if covered is not None:
+        if covered:
             plan = self._plan
-            charges = PeriodCharges(plan.definitions, plan.plan, covered, self._history).in_force
+            charges = PeriodCharges(plan.definitions, plan.plan, period, covered).in_force
             return [(c, m) for c, m, *_ in charges if m.code == self._code]
         as_of_ms = self._changes_ms[version - 1] if version else -1
         return self._plan.in_force(self._code, as_of_ms)

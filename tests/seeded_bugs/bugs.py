@@ -3265,8 +3265,8 @@ BUGS = (
     Bug(
         "charges-of-a-period-as-they-were-before-history",
         "tables/partition/route_table.py",
-        "key = (id(plans), period.fixed_at_ms, covered)",
-        "key = (id(plans), period.fixed_at_ms, ())",
+        "period.fixed_at_ms, tuple([record.offset for record in covered]))",
+        "period.fixed_at_ms, ())",
         "tests/tables/partition/test_route_table.py"
         "::test_charges_are_shared_by_what_stands_under_the_same_definitions",
     ),
@@ -3377,8 +3377,8 @@ BUGS = (
     Bug(
         "history-record-after-a-due-time-passed-over",
         "tables/routing/period_charges.py",
-        "bisect_right(records, period.due_at_ms, key=_APPENDED_MS)",
-        "bisect_right(records, period.due_at_ms, key=_APPENDED_MS) + 1",
+        "bisect_right(found, period.due_at_ms, key=_APPENDED_MS)",
+        "bisect_right(found, period.due_at_ms, key=_APPENDED_MS) + 1",
         "tests/laws/test_history.py::test_it_is_as_if_it_had_always_been_so",
     ),
     Bug(
@@ -3490,8 +3490,8 @@ BUGS = (
     Bug(
         "charges-of-a-period-by-the-millisecond-of-history",
         "tables/partition/route_table.py",
-        "record.offset for record in covering",
-        "record.append_time_ms for record in covering",
+        "record.offset for record in covered",
+        "record.append_time_ms for record in covered",
         "tests/rules/test_history.py::test_records_of_one_millisecond_concern_their_own_periods",
     ),
     Bug(
@@ -4352,8 +4352,8 @@ BUGS = (
     Bug(
         "charges-of-a-plan-alike-in-spite-of-history",
         "tables/routing/plan.py",
-        "name = (version, period.timezone, by_day, covered)",
-        "name = (version, period.timezone, by_day, ())",
+        "by_day, tuple([record.offset for record in covered]))",
+        "by_day, ())",
         "tests/rules/test_history.py"
         "::test_a_recurring_metric_folds_all_history_in_the_periods_covered_only",
     ),
@@ -5063,33 +5063,49 @@ BUGS = (
     Bug(
         "period-of-who-is-packed-in-part-closes-without-what-is-at-hand",
         "tables/partition/packing.py",
-        "        if name in self._apart.cells:\n            return None\n",
+        "        if name in self._in_part:\n            return None\n",
         "",
         "tests/tables/partition/test_packing.py::test_a_cut_of_who_is_packed_in_part_shows_all",
     ),
     Bug(
         "who-is-packed-in-part-let-go-with-what-is-at-hand",
         "tables/partition/packing.py",
-        "            if name not in self._apart.cells:\n                self.as_packed",
-        "            if True:\n                self.as_packed",
+        "if pieces and name not in self._in_part:",
+        "if pieces:",
         "tests/tables/partition/test_packing.py"
         "::test_a_cut_lets_none_go_of_whom_a_part_was_at_hand",
     ),
     Bug(
-        "readers-see-nothing-of-cells-that-were-taken-apart",
+        "readers-see-nothing-of-cells-that-were-packed-since",
         "tables/partition/packing.py",
-        "        if self._apart.cells.get(name):\n            return False\n",
-        "",
+        "return all(self._packed.piece(part) is piece for part, piece in pieces)",
+        "return True",
         "tests/tables/partition/test_packing.py"
         "::test_a_reader_who_looked_before_cells_were_packed_sees_them",
     ),
     Bug(
-        "cells-taken-apart-lost-when-others-are-packed",
-        "tables/partition/packing.py",
-        "            self._apart.join(name)\n            for first_part, some_rows",
-        "            for first_part, some_rows",
+        "cells-at-hand-stay-packed-as-well",
+        "tables/changelogged/packed_rows.py",
+        "            parted.pop(self._numbers.get(charge, -1), None)\n",
+        "            pass\n",
         "tests/tables/partition/test_packing.py"
-        "::test_what_is_taken_apart_while_others_are_packed_is_kept",
+        "::test_a_touch_unpacks_the_cells_of_its_own_code_alone",
+    ),
+    Bug(
+        "what-was-left-of-a-piece-kept-beside-it",
+        "tables/changelogged/packed_rows.py",
+        "        self._parted.pop(first_part, None)\n        self._pieces.put(first_part, piece)\n",
+        "        self._pieces.put(first_part, piece)\n",
+        "tests/tables/changelogged/test_packed_rows.py"
+        "::test_a_piece_takes_the_place_of_what_was_left_of_it",
+    ),
+    Bug(
+        "cells-that-stayed-packed-lost-when-others-are-packed",
+        "tables/changelogged/packed_rows.py",
+        "                charges.setdefault(number, SomeRows()).add_packed(bytes(packed))\n",
+        "                pass\n",
+        "tests/tables/partition/test_packing.py"
+        "::test_what_stays_packed_while_others_are_packed_is_kept",
     ),
     Bug(
         "definitions-leave-who-is-packed-in-part-under-older-ones",
@@ -6015,9 +6031,10 @@ BUGS = (
     Bug(
         "cells-all-of-the-first-charge",
         "tables/changelogged/packed_rows.py",
-        "self._numbers[key[end:after]].to_bytes(_NUMBER_BYTES)",
-        "(0).to_bytes(_NUMBER_BYTES)",
-        "tests/tables/changelogged/test_packed_rows.py::test_cells_of_any_number_of_charges_keep_their_keys[2]",
+        "return key[:end], self._numbers[key[end:after]], key[after:]",
+        "return key[:end], 0, key[after:]",
+        "tests/tables/changelogged/test_packed_rows.py"
+        "::test_cells_of_a_charge_are_taken_out_and_the_others_stay[2]",
     ),
     Bug(
         "cut-taken-stays-scheduled",

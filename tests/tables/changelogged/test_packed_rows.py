@@ -5,11 +5,13 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from app.bounds.turns import batches
 from app.definitions.model import FOLD_VERSION
 from tables.cells.keys import CellKey
 from tables.changelogged.packed_rows import (
     Packed,
     PackedCells,
+    PutTogether,
     charge_part_of,
     first_part_of,
     has_late_cuts,
@@ -93,19 +95,73 @@ def test_a_cell_more_joins_those_that_are_packed() -> None:
     ]
 
 
-@pytest.mark.parametrize("charges", [1, 2, 300])
-def test_cells_of_any_number_of_charges_keep_their_keys(charges: int) -> None:
-    packed = PackedCells()
-    cells = [(key("s", "g", f"charge-{number}"), b"value") for number in range(charges)]
+CHARGES = [1, 2, 15, 16, 300, 0x10000]
+
+
+def cells_of(charges: int) -> list[Packed]:
+    return [(key("s", "g", f"charge-{number}"), b"value") for number in range(charges)]
+
+
+@pytest.mark.parametrize("charges", CHARGES)
+def test_cells_of_a_charge_are_taken_out_and_the_others_stay(charges: int) -> None:
+    packed, first_part, cells = PackedCells(), first_part_of("s"), cells_of(charges)
     for cell in cells:
         packed.add_cell(*cell)
     packed.pack()
-    piece = packed.piece(first_part_of("s"))
+    assert read(packed, "s") == cells
+    assert packed.of_charges(first_part, [charge_part_of("none")]) == ([], True)
+    taken = [charge_part_of(f"charge-{number}") for number in (0, charges - 1)]
+    for number, charge in zip((0, -1), dict.fromkeys(taken), strict=False):
+        has_others = len(read(packed, "s")) > 1
+        assert packed.of_charges(first_part, [charge]) == ([cells[number]], has_others)
+        packed.take_out(first_part, [charge])
+        assert bool(packed) == (first_part in packed) == has_others
+    assert packed.of_charges(first_part, taken) == ([], charges > 2)
+    assert packed.count(first_part) == max(charges - 2, 0)
+    assert read(packed, "s") == cells[1:-1]
+
+
+def test_a_piece_takes_the_place_of_what_was_left_of_it() -> None:
+    packed, first_part, cells = PackedCells(), first_part_of("s"), cells_of(3)
+    for cell in cells:
+        packed.add_cell(*cell)
+    packed.pack()
+    piece = packed.piece(first_part)
     assert piece is not None
-    by_charge = packed.by_charge(first_part_of("s"), piece)
-    parts = [charge_part_of(f"charge-{number}") for number in range(charges)]
-    assert by_charge == {part: [cell] for part, cell in zip(parts, cells, strict=True)}
-    assert read(packed, "s") == packed.drain(first_part_of("s")) == cells
+    assert packed.of_charges(first_part, [charge_part_of("charge-1")]) == ([cells[1]], True)
+    packed.take_out(first_part, [charge_part_of("charge-1")])
+    packed.put(first_part, piece)
+    assert packed.piece(first_part) is piece
+    assert packed.drain(first_part) == cells
+    assert not packed
+
+
+@pytest.mark.parametrize("charges", CHARGES)
+def test_cells_are_put_together_some_at_a_time_as_if_at_once(charges: int) -> None:
+    packed, together = PackedCells(), PackedCells()
+    put_together: PutTogether = {}
+    cells = cells_of(charges)
+    cells += [(key("s", "another", f"charge-{number}"), b"more") for number in range(charges)]
+    for some in batches(cells, 50):
+        together.put_together(some, put_together)
+    together.add_all(put_together)
+    for cell in cells:
+        packed.add_cell(*cell)
+    packed.pack()
+    assert together.piece(first_part_of("s")) == packed.piece(first_part_of("s"))
+    assert together.most == packed.most == 2 * charges
+
+
+@pytest.mark.parametrize("groups", [1, 7, 8, 300, 32_768])
+def test_how_many_cells_a_charge_has_is_known_without_reading_them(groups: int) -> None:
+    packed = PackedCells()
+    assert packed.most_of_a_charge(first_part_of("s")) == 0
+    for number in range(groups):
+        packed.add_cell(key("s", str(number)), b"\xff" * 300)
+    for cell in cells_of(20):
+        packed.add_cell(*cell)
+    packed.pack()
+    assert packed.most_of_a_charge(first_part_of("s")) == groups
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 300, 32_767, 32_768])

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from app.bounds.turns import STEP_ITEMS, batches, drained
+from app.bounds.turns import STEP_ITEMS, drained
 from app.definitions import commands
 from app.wire.arrivals import MeterKey
 from tables.cells.cell import Span
@@ -136,7 +136,7 @@ def test_what_comes_between_two_steps_counts_once(between: str) -> None:
 def test_very_many_cells_are_packed_by_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     live, parted, keys = many(), PackedCells.parted, list[bytes]()
 
-    def counted(packed: PackedCells, key: bytes) -> tuple[bytes, bytes]:
+    def counted(packed: PackedCells, key: bytes) -> tuple[bytes, int, bytes]:
         keys.append(key)
         return parted(packed, key)
 
@@ -183,15 +183,6 @@ def test_what_is_packed_by_steps_is_put_together_by_steps(monkeypatch: pytest.Mo
     assert len(cells(live)) == 2 * GROUPS
     packed = live.partition.packing.as_packed[NAME]
     assert packed == [(identity, piece) for identity, piece in pieces if piece is not None]
-
-
-@pytest.mark.parametrize("count", [0, 1, 15, 16, 100, 0xFFFF, 0x10000])
-def test_rows_are_put_together_as_if_at_once(count: int) -> None:
-    rows = [str(number).encode() for number in range(count)]
-    found = SomeRows()
-    for some in batches(rows, 50):
-        found.add([*some])
-    assert found.piece(b"first") == b"first" + msgspec.msgpack.encode(rows)
 
 
 def closed(live: Live) -> Iterable[object]:
@@ -325,7 +316,7 @@ def test_a_cut_of_who_is_packed_in_part_shows_all() -> None:
     live = several()
     partition, cut_ms = live.partition, START_MS + WEEK_MS + HOUR_MS
     partition.packing.route_of((*NAME, "max"))
-    # A reader has had the others put together again.
+    # A reader has looked at the others.
     assert len(partition.packing.read(NAME)) == len(CODES) - 1
     live.define_until(cut_ms)
     records = [one for one in closing(partition, NAME, next_cut(partition, NAME)) if one]
@@ -341,7 +332,7 @@ def test_a_cut_lets_none_go_of_whom_a_part_was_at_hand() -> None:
     route = packing.route_of((*NAME, "max"))
     live.deliver([arrived("sum", len(CODES), START_MS + 1, late_ms + HOUR_MS + 1, v="1")])
     live.flush()
-    # A reader has had the others put together again.
+    # A reader has looked at the others.
     assert len(packing.read(NAME)) == len(CODES) - 2
     packing.as_packed.clear()
     cut_ms = next_cut(partition, NAME)
@@ -386,7 +377,7 @@ def test_a_revision_unpacks_what_it_shows_alone(monkeypatch: pytest.MonkeyPatch)
     assert not live.partition.routes.by_key
 
 
-def test_what_is_taken_apart_while_others_are_packed_is_kept(
+def test_what_stays_packed_while_others_are_packed_is_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     live = several(CODES[:3])
