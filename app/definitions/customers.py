@@ -92,9 +92,7 @@ def _described(fields: Fields, customer: Customer, now_ms: int) -> Customer:
 
 def _attributes(fields: Fields, old: Mapping[str, Any]) -> dict[str, Any]:
     """Return the given ones of the fields that are only echoed."""
-    attributes: dict[str, Any] = {
-        key: fields.text(key) for key in CUSTOMER_TEXT_KEYS if fields.has(key)
-    }
+    attributes: dict[str, Any] = dict(fields.texts(CUSTOMER_TEXT_KEYS))
     if fields.has("currency"):
         attributes["currency"] = described_currency(fields, "currency")
     if fields.has("net_payment_term"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
@@ -120,6 +120,11 @@ class Fields:
         if text is None and value is not None:
             self.fail(field, INVALID)
         return text
+
+    def texts(self, among: Iterable[str]) -> dict[str, str | None]:
+        """Read the optional texts that the body names, null or not."""
+        body = self._body
+        return {field: self.text(field) for field in among if field in body}
 
     def mandatory_text(self, field: str) -> str:
         """Read a text that is not blank."""

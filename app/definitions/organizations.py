@@ -59,13 +59,13 @@ def _following_the_organization(
 
 def _described(fields: Fields, old: Organization, now_ms: int) -> Organization:
     attributes = dict(old.attributes)
-    attributes |= {key: fields.text(key) for key in ORGANIZATION_TEXT_KEYS if fields.has(key)}
+    attributes |= fields.texts(ORGANIZATION_TEXT_KEYS)
     if fields.has("net_payment_term"):
         attributes["net_payment_term"] = fields.integer("net_payment_term", 0, MAX_DAYS)
     if fields.has("default_currency"):
         attributes["default_currency"] = described_currency(fields, "default_currency")
     echoed = Fields(fields.mapping("billing_configuration"))
-    attributes |= {key: echoed.text(key) for key in _ECHOED if echoed.has(key)}
+    attributes |= echoed.texts(_ECHOED)
     timezone = fields.timezone(DEFAULT_TIMEZONE) if fields.has("timezone") else old.timezone
     grace_days = old.grace_days
     if echoed.has("invoice_grace_period"):
