@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from app.billing_periods.instants import iso_milliseconds
 from app.bounds.turns import drained
@@ -21,6 +22,7 @@ from tests.laws.test_partition import GRACES, few, in_order, same
 from tests.world.clock import DAY_MS, HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import (
     ORG,
+    SETTINGS,
     SUBSCRIPTION,
     CommandAt,
     changing_definitions,
@@ -185,14 +187,15 @@ def test_a_balance_leaves_out_what_is_dated_in_a_period_to_come() -> None:
         live.close_until(next_cut(live.partition, NAME))
 
 
-def test_a_share_below_zero_bills_nothing() -> None:
-    live = Live(definitions_of(["balance"]))
+@pytest.mark.parametrize(("fold_version", "billed"), [(1, "5.0"), (2, "0.0")])
+def test_a_share_below_zero_bills_nothing(fold_version: int, billed: str) -> None:
+    live = Live(definitions_of(["balance"], replace(SETTINGS, fold_version=fold_version)))
     live.define_all()
     live.close_until(START_MS + WEEK_MS)
     last_ms = START_MS + 2 * WEEK_MS - HOUR_MS
     events = (START_MS + WEEK_MS, "-5"), (last_ms, "10")
     live.deliver([arrived("balance", i, at_ms, v=v) for i, (at_ms, v) in enumerate(events)])
-    assert units(closed(live)) == ["0.0"]
+    assert units(closed(live)) == [billed]
     assert not live.partition.routes.by_key
 
 

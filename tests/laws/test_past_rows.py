@@ -1,7 +1,8 @@
-"""The law of rows of an ended period: past usage shows those of the newest record, or none."""
+"""The law of an ended period: past usage shows what the newest record of each cell says."""
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from hypothesis import given
@@ -20,6 +21,13 @@ from tests.world.profiles import examples
 NAME = (ORG, SUBSCRIPTION)
 CODES = [code for code in METRICS if code in PRESENTED]
 END_MS = START_MS + 8 * WEEK_MS
+FIGURES = (
+    "units",
+    "prorated_units",
+    "total_aggregated_units",
+    "events_count",
+    "precise_total_amount_cents",
+)
 
 
 def newest(live: Live) -> dict[Any, Any]:
@@ -51,7 +59,11 @@ def test_they_are_those_of_the_newest_record(data: st.DataObject) -> None:
             if row.revision is None:
                 continue
             place = (usage.subscription.id, iso_seconds(usage.from_ms), row.charge_id)
-            said = records[*place, row.filter_id, row.grouped_by]["presentation_breakdowns"]
+            record = records[*place, row.filter_id, row.grouped_by]
+            told = (record[name] for name in FIGURES)
+            figures = (getattr(row, name) for name in FIGURES)
+            assert [*told] == [plain(f) if isinstance(f, Decimal) else f for f in figures]
+            said = record["presentation_breakdowns"]
             if row.presented is None:
                 # What came too late for a period is in a balance all the same.
                 assert said is None or row.charge_id in recurring

@@ -222,6 +222,58 @@ BUGS = (
         "::test_the_first_events_are_enough_for_a_short_running_total",
     ),
     Bug(
+        "too-many-operations-of-a-period-make-an-empty-list",
+        "tables/cells/entries.py",
+        "whole=own.whole and history.whole,",
+        "whole=history.whole,",
+        "tests/semantics/test_single_events.py"
+        "::test_a_prorated_list_is_null_where_its_period_or_its_history_has_too_many",
+    ),
+    Bug(
+        "share-below-zero-of-version-1-bills-nothing-when-packed",
+        "tables/closing/packed_period.py",
+        "if fold.charge.prorated and period.fold_version > 1:",
+        "if fold.charge.prorated:",
+        "tests/laws/test_packed_period.py::test_a_share_below_zero_bills_nothing",
+    ),
+    Bug(
+        "day-takes-back-what-no-filter-had",
+        "tables/closing/daily.py",
+        "None if cell.bucket is None else cell.bucket.id,",
+        "None,",
+        "tests/semantics/test_daily.py::test_a_charge_that_is_gone_takes_its_units_back",
+    ),
+    Bug(
+        "past-usage-without-precise-amounts",
+        "tables/reading/usage.py",
+        "precise_total_amount_cents=None if precise is None else Decimal(precise),",
+        "precise_total_amount_cents=None,",
+        "tests/laws/test_past_rows.py::test_they_are_those_of_the_newest_record",
+    ),
+    Bug(
+        "amended-into-a-code-not-read-from-where-it-came",
+        "tables/partition/corrected.py",
+        "self._event_ranges.extend_to(name, event.code)",
+        "pass",
+        "tests/tables/partition/test_corrected.py"
+        "::test_what_is_amended_into_a_code_is_read_where_it_came_with_another",
+    ),
+    Bug(
+        "decided-event-waits-again-after-a-restart",
+        "tables/changelogged/instants.py",
+        "changes.append((_event_key(name, position), _encode(waiting.pop(position)), None))",
+        "waiting.pop(position)",
+        "tests/tables/changelogged/test_instants.py::test_an_event_that_is_decided_leaves_no_row",
+    ),
+    Bug(
+        "instant-without-its-precise-amount",
+        "tables/closing/instant_records.py",
+        "None if precise is None else plain(precise),",
+        "None,",
+        "tests/semantics/test_instants.py"
+        "::test_an_event_tells_what_it_is_presented_by_and_its_precise_amount",
+    ),
+    Bug(
         "removal-of-the-same-day-listed",
         "tables/per_event.py",
         "elif day == last_added_day:",

@@ -282,12 +282,14 @@ def test_figures_hold_to_the_end_of_the_period() -> None:
 
 
 def test_a_charge_that_is_gone_takes_its_units_back() -> None:
-    story = told().send("2024-03-04T10:00:00Z", v=2)
+    filters = [{"values": {"region": ["eu"]}}]
+    story = told(charge={"filters": filters}, filters=[{"key": "region", "values": ["eu"]}])
+    story.send("2024-03-04T10:00:00Z", v=2, region="eu")
     body = {"code": "plan", "charges": []}
     story.define("2024-03-05T10:00:00Z", commands.update_plan(ORG, "plan", body))
-    assert days(story, "2024-03-20", "events_count") == [
-        ("2024-03-04", "2.0", "2.0", 1),
-        ("2024-03-05", "0.0", "-2.0", 0),
+    assert days(story, "2024-03-20", "events_count", "filters") == [
+        ("2024-03-04", "2.0", "2.0", 1, {"region": ["eu"]}),
+        ("2024-03-05", "0.0", "-2.0", 0, {"region": ["eu"]}),
     ]
 
 

@@ -397,12 +397,12 @@ def test_usage_of_seats_shows_the_days_that_were_billed() -> None:
     assert (usage["units"], usage["in_advance_units"]) == ("5.0", "5.0")
 
 
-def test_an_event_tells_what_it_is_presented_by() -> None:
-    keys = {"presentation_group_keys": [{"value": "cloud"}]}
-    told = story(charge={"properties": keys})
-    told.send("2024-01-10T10:00:30", v="1", cloud="aws").send("2024-01-10T10:00:40", v="1")
-    found = instants(told, "2024-01-20")
-    assert [r["presentation_by"] for r in found] == [{"cloud": "aws"}, {"cloud": None}]
+def test_an_event_tells_what_it_is_presented_by_and_its_precise_amount() -> None:
+    told = story(charge={"properties": {"presentation_group_keys": [{"value": "cloud"}]}})
+    sent = raw("m", "t0", ms("2024-01-10"), v="1", cloud="aws")
+    told.append("2024-01-10", sent | {"precise_total_amount_cents": "2.50"}).send("2024-01-11", v=1)
+    found = shown(instants(told, "2024-01-20"), "presentation_by", "precise_total_amount_cents")
+    assert found == [({"cloud": "aws"}, "2.5"), ({"cloud": None}, None)]
 
 
 def test_an_estimate_is_what_the_event_would_bill() -> None:

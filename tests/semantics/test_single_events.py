@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -172,6 +173,31 @@ def test_lists_that_are_too_long_are_null(charge: Json, monkeypatch: pytest.Monk
     }
 
 
+@pytest.mark.parametrize("shown", ["2024-02-02", "2024-03-02"])
+def test_a_prorated_list_is_null_where_its_period_or_its_history_has_too_many(
+    shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entries, "MOST_ENTRIES", 3)
+    monkeypatch.setattr("tables.per_event.MOST_ENTRIES", 3)
+    told = prorated("unique_count_agg")
+    for value in "abcd":
+        told.send("2024-01-10", v=value)
+    found = lists(told, shown)
+    assert (found["count"], found["values"], found["prorated_values"]) == (4, None, None)
+
+
+@pytest.mark.parametrize(("events", "is_listed"), [(2, True), (3, False)])
+def test_what_is_carried_counts_in_how_long_a_prorated_list_is(
+    events: int, is_listed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tables.per_event.MOST_ENTRIES", 3)
+    told = prorated("sum_agg").send("2024-01-10", v=5)
+    for _ in range(events):
+        told.send("2024-02-10", v=1)
+    found = lists(told, "2024-03-02")
+    assert (found["count"], found["values"] is not None) == (events + 1, is_listed)
+
+
 def test_the_first_events_are_enough_for_a_short_running_total(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -181,3 +207,16 @@ def test_the_first_events_are_enough_for_a_short_running_total(
     for day in range(9, 0, -1):
         told.send(f"2024-01-0{day}", v=day)
     assert lists(told)["running_total"] == ["1.0", "3.0"]
+
+
+@pytest.mark.parametrize(("first_only", "kept"), [(False, 0), (True, 4)])
+def test_no_more_is_kept_than_tells_that_a_list_is_too_long(
+    first_only: bool, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entries, "MOST_ENTRIES", 3)
+    aggregation = entries.Entries(first_only=first_only)
+    state = aggregation.initialize()
+    for number in range(9):
+        state.events += 1
+        aggregation.apply(state, Decimal(number), -number, (0, number, 0, number))
+    assert len(state.entries) == kept

@@ -13,6 +13,7 @@ from tables.changelogged.instants import CHAIN_AT_HAND_MS, InstantTable, StoredC
 from tables.closing.instants import instants_at
 from tables.partition.partition import Partition
 from tests.world.clock import DAY_MS, ms
+from tests.world.events import arrived
 from tests.world.partition import Changelog
 from tests.world.story import Story
 
@@ -65,6 +66,15 @@ def test_nor_when_other_cuts_come_first_after_a_restart(earlier: int) -> None:
     for count in range(earlier, 0, -1):
         assert not any(instants_at(again, CUT_MS - count * 60_000))
     assert billed(again) == []
+
+
+def test_an_event_that_is_decided_leaves_no_row() -> None:
+    table, waiting = InstantTable(), arrived("calls", 0, CUT_MS)
+    table.add([waiting])
+    assert len(table.take_changes()) == 1
+    table.drop([(waiting.name, waiting.position)])
+    assert [*table.take_changes().values()] == [None]
+    assert table.sum.records == 0
 
 
 def test_figures_and_chains_rest_elsewhere_than_in_memory() -> None:
