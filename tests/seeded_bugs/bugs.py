@@ -274,6 +274,36 @@ BUGS = (
         "::test_an_event_tells_what_it_is_presented_by_and_its_precise_amount",
     ),
     Bug(
+        "precise-amount-of-what-comes-late-is-lost",
+        "tables/aggregation.py",
+        "state.precise = add_precise(state.precise, other.precise)",
+        "pass",
+        "tests/semantics/test_aggregations.py::test_the_precise_amount_of_what_comes_late_is_added",
+    ),
+    Bug(
+        "rows-of-filters-are-not-merged",
+        "tables/reading/regrouped_rows.py",
+        "{None: None} | {charge_filter.id: charge_filter for charge_filter in charge.filters}",
+        "{None: None}",
+        "tests/semantics/test_presentation.py"
+        "::test_rows_of_a_filter_stay_its_own_where_its_groups_are_merged",
+    ),
+    Bug(
+        "state-that-lacks-corrections-is-whole",
+        "tables/partition/snapshot.py",
+        "not corrections.outdated and checkpoint.corrections_sum in (None, corrections.sum)",
+        "not corrections.outdated",
+        "tests/tables/partition/test_announcing.py"
+        "::test_a_state_without_a_row_that_its_checkpoint_knows_of_is_not_whole",
+    ),
+    Bug(
+        "rows-of-what-version-1-published",
+        "tables/closing/presented.py",
+        " if c.charge.presents and period.fold_version > 1]",
+        " if c.charge.presents]",
+        "tests/semantics/test_presentation.py::test_under_fold_version_1_nothing_is_presented",
+    ),
+    Bug(
         "removal-of-the-same-day-listed",
         "tables/per_event.py",
         "elif day == last_added_day:",

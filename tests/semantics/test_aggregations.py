@@ -9,6 +9,7 @@ import pytest
 
 from app.definitions import commands
 from app.offline.fold import EventLine
+from tests.world import events
 from tests.world.bodies import Json, charge
 from tests.world.clock import ms
 from tests.world.definitions import ORG
@@ -333,3 +334,12 @@ def test_the_level_of_a_weighted_sum_is_not_rounded() -> None:
     assert (usage["units"], usage["total_aggregated_units"]) == ("2.0", "2.5")
     (usage,) = story.usage("2024-02-20")["charges_usage"]
     assert (usage["units"], usage["total_aggregated_units"]) == ("3.0", "2.5")
+
+
+def test_the_precise_amount_of_what_comes_late_is_added() -> None:
+    story = told("sum_agg")
+    for number, (appended, amount) in enumerate([("2024-01-20", "2.50"), ("2024-02-03", "1.25")]):
+        sent = events.raw("m", f"t{number}", ms("2024-01-10"), v="1")
+        story.append(appended, sent | {"precise_total_amount_cents": amount})
+    amounts = [record["precise_total_amount_cents"] for record in story.records("2024-02-05")]
+    assert amounts == ["2.5", "3.75"]

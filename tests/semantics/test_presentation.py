@@ -8,6 +8,7 @@ import pytest
 
 from app.api.http.query import Query
 from app.definitions import commands
+from app.definitions.model import SettingsRecord
 from app.numbers import plain
 from tables.reading.usage import current_usage
 from tests.world.bodies import Json
@@ -191,6 +192,10 @@ def test_under_fold_version_1_nothing_is_presented() -> None:
     (record,) = told.send("2024-01-10", cloud="a").records("2024-02-02")
     assert record["schema_version"] == 1
     assert "presentation_breakdowns" not in record
+    # What it published stays without rows when later periods have them.
+    told.define("2024-02-03", commands.set_settings(SettingsRecord(fold_version=2)))
+    ((usage,),) = (period["charges_usage"] for period in told.past("2024-02-20"))
+    assert usage["presentation_breakdowns"] == []
 
 
 @pytest.mark.parametrize(
@@ -319,6 +324,19 @@ def test_what_groups_no_more_is_in_the_rows() -> None:
     assert kept["charges_usage"][0]["presentation_breakdowns"] == rows(
         (None, "2.0"), ("a", "5.0"), key="zone"
     )
+
+
+def test_rows_of_a_filter_stay_its_own_where_its_groups_are_merged() -> None:
+    by_team = {"amount": "1", **presented_by("cloud"), "pricing_group_keys": ["team"]}
+    eu = {"values": {"region": ["eu"]}, "properties": by_team}
+    told = Story().metric("m", "count_agg", filters=[{"key": "region", "values": ["eu"]}])
+    told.plan({"properties": by_team, "filters": [eu]}).subscribe()
+    for team in "ab":
+        told.send("2024-01-10", region="eu", cloud="aws", team=team)
+    told.send("2024-01-10", cloud="gcp", team="a")
+    (usage,) = told.regrouped("2024-01-20", events_read=False, skip_grouping=True)["charges_usage"]
+    found = [each["presentation_breakdowns"] for each in usage["filters"]]
+    assert found == [rows(("aws", "2.0")), rows(("gcp", "1.0"))]
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["in time", "late"])

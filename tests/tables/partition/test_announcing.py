@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from msgspec.structs import replace
 
-from app.bounds.turns import STEP_ITEMS, Steps
+from app.bounds.turns import STEP_ITEMS, Steps, drained
 from app.definitions import commands
 from app.definitions.outcome import Impact
 from app.wire.arrivals import CorrectionArrival, SubscriptionKey
@@ -100,6 +100,18 @@ def test_whether_a_state_is_whole_is_told_by_small_steps() -> None:
     assert max(after - before for before, after in pairwise([0, *left])) <= STEP_ITEMS
     assert left[-1] == MANY
     assert left.count(MANY) > MANY // STEP_ITEMS
+
+
+@pytest.mark.parametrize("name", ["presence_sum", "corrections_sum", "instants_sum"])
+def test_a_state_without_a_row_that_its_checkpoint_knows_of_is_not_whole(name: str) -> None:
+    live = Live(definitions_of(["count"]))
+    live.define_all()
+    live.flush()
+    state = live.changelog.restored(live.definitions)
+    assert drained(state.restored())
+    known = getattr(state.checkpoint, name)
+    setattr(state.checkpoint, name, known.replaced(b"key", None, b"value"))
+    assert not drained(state.restored())
 
 
 def test_definitions_are_told_again_by_small_steps() -> None:
