@@ -65,7 +65,7 @@ class SingleEvents:
         """Take in what charges made of an event."""
         for one in traced:
             lists = one.span.fold.aggregation.lists
-            if one.reason is not None or lists == "none" or not one.value:
+            if lists == "none" or not one.value:
                 continue
             self._count += 1
             if self._count > MOST_EXPLAINED:

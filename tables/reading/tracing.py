@@ -63,7 +63,7 @@ class Traced(NamedTuple):
     filter_id: str | None = None
     groups: tuple[str | None, ...] = ()
     value: str = ""
-    """Value as the digest names it; "" for a count."""
+    """Value as the digest names it; "" for a count, and of what is ignored."""
     cut_ms: int = 0
     """The first cut it counts at; 0: that of the period's due time."""
 
