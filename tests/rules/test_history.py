@@ -454,18 +454,21 @@ def test_records_of_one_millisecond_concern_their_own_periods() -> None:
     body = subscription_body(external_id="late")
     world.define(made_ms, commands.create_subscription(ORG, body))
     for week_ms in (START_MS, MONDAY_MS):
-        sent = raw("sum", f"t{week_ms}", week_ms + DAY_MS, "late", v="5", g="x")
-        world.send((made_ms - HOUR_MS, sent))
+        for code in ("sum", "max"):
+            sent = raw(code, f"{code}{week_ms}", week_ms + DAY_MS, "late", v="5", g="x")
+            world.send((made_ms - HOUR_MS, sent))
     at_ms = made_ms + DAY_MS
-    world.update_plan(at_ms, grouped(world), world.charge("max"))
+    world.update_plan(at_ms, grouped(world))
     world.history(at_ms, code="sum")
     world.history(at_ms, code="max", from_ms=MONDAY_MS, to_ms=MONDAY_MS + WEEK_MS)
-    found = [(r["period"]["from"][:10], *shown(r)) for r in cells(world.records(at_ms + DAY_MS))]
-    assert sorted(found) == [
-        ("2024-01-01", 0, "", "5.0", None),
-        ("2024-01-01", 0, "g=x", "5.0", None),
-        ("2024-01-01", 1, "g=x", "0.0", "5.0"),
-        ("2024-01-08", 0, "g=x", "5.0", None),
+    revised = [
+        (r["period"]["from"][:10], r["billable_metric"]["code"], *shown(r), r["revision_reason"])
+        for r in cells(world.records(at_ms + DAY_MS))
+        if r["type"] == "usage.revised"
+    ]
+    assert sorted(revised) == [
+        ("2024-01-01", "sum", 1, "g=x", "0.0", "5.0", "definition"),
+        ("2024-01-08", "max", 1, "", "0.0", "5.0", "definition"),
     ]
 
 
