@@ -92,6 +92,19 @@ def is_over_by(span: Span, forgotten_ms: int) -> bool:
     return last is not None and all_final_ms(span, last, forgotten_ms) <= forgotten_ms
 
 
+def goes_on(old: Iterable[Span], new: Iterable[Span], forgotten_ms: int) -> bool:
+    """Return whether a span goes on that was over: what it carries on is to be folded anew then.
+
+    Days of a balance end with a period. Days that begin in the next one let the span go on, maybe
+    once all that it had is forgotten.
+    """
+    if forgotten_ms < 0:
+        return False
+    recurring = (span for span in old if span.fold.metric.recurring)
+    over = {span.key for span in recurring if is_over_by(span, forgotten_ms)}
+    return any(span.key in over and not is_over_by(span, forgotten_ms) for span in new)
+
+
 def gone_ms(definitions: Definitions, period: Period, settled_ms: int, *, by_day: bool) -> int:
     """Return from which cut on nobody reads cells of a period: it is final, its days are shown."""
     if not by_day:

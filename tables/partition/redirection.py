@@ -10,6 +10,7 @@ from app.bounds.turns import STEP_ITEMS
 from app.definitions.outcome import Impact
 from app.definitions.periods import NEVER_MS
 from app.wire.arrivals import MeterKey, SubscriptionKey
+from tables.cells.forgotten import goes_on
 from tables.changelogged.presence import EventRanges
 from tables.partition.new_settings import NewSettings
 from tables.partition.packing import Packing
@@ -18,6 +19,7 @@ from tables.partition.staleness import Staleness
 from tables.partition.standing import Standing
 from tables.partition.tables import Carried, Tables
 from tables.partition.timelines import Timelines
+from tables.routing.route import Route
 
 log = logging.getLogger(__name__)
 
@@ -206,9 +208,8 @@ class Redirection:
         passed = 0
         for meter_key, event_ranges in meter_keys.items():
             was = compiled(meter_key, before_ms, history_ms, old)
-            if not was.leads_like(
-                compiled(meter_key, until_ms, timelines=new), *_reach(event_ranges)
-            ):
+            now = compiled(meter_key, until_ms, None, new)
+            if not _leads_like(was, now, event_ranges):
                 return False
             passed += 2 + 2 * len(was.spans)
             if passed >= STEP_ITEMS:
@@ -293,7 +294,7 @@ class Redirection:
         known = routes.find(meter_key)
         old = known or routes.compile(meter_key, before_ms, history_ms)
         new = routes.compile(meter_key, self._standing.shown_until_ms)
-        if not old.leads_like(new, *_reach(event_ranges)):
+        if not _leads_like(old, new, event_ranges):
             if known is None:
                 self._routes.install(meter_key, old)
             return True
@@ -306,6 +307,9 @@ def refolds_of(steps: Iterable[Renewed | None]) -> set[MeterKey]:
     return {meter_key for renewed in steps if renewed is not None for meter_key in renewed.refold}
 
 
-def _reach(event_ranges: EventRanges) -> tuple[int, int]:
-    """Return how far the events of a meter key reach, for `Route.leads_like`."""
-    return event_ranges.newest_ms, event_ranges.appended_ms
+def _leads_like(old: Route, new: Route, event_ranges: EventRanges) -> bool:
+    """Return whether a new route needs no refold of what an old one took, or carries on."""
+    reach = event_ranges.newest_ms, event_ranges.appended_ms
+    return old.leads_like(new, *reach) and not goes_on(
+        old.spans, new.spans, event_ranges.forgotten_ms
+    )

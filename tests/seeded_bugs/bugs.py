@@ -3570,6 +3570,14 @@ BUGS = (
         "::test_it_tells_the_same_after_any_revisions",
     ),
     Bug(
+        "days-go-on-without-what-was-forgotten",
+        "tables/cells/forgotten.py",
+        "return any(span.key in over and not is_over_by(span, forgotten_ms) for span in new)",
+        "return False",
+        "tests/simulation/test_daily.py::"
+        "test_days_that_begin_again_have_what_was_forgotten_once_days_ended",
+    ),
+    Bug(
         "charges-of-a-period-by-the-millisecond-of-history",
         "tables/partition/route_table.py",
         "record.offset for record in covered",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from app.definitions import commands
 from app.definitions.command import Command
@@ -10,7 +12,15 @@ from app.definitions.model import SettingsRecord
 from app.kafka.topics import DAILY_CHANGELOG
 from tests.simulation.by_hand import defining
 from tests.simulation.play import Player, play
-from tests.simulation.script import DAILY_FROM, TORN, Event, Pass, Script, Step, script_of
+from tests.simulation.script import (
+    DAILY_FROM,
+    TORN,
+    Event,
+    Pass,
+    Script,
+    Step,
+    script_of,
+)
 from tests.world.clock import DAY_MS, HOUR_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of, subscription_body
 
@@ -76,3 +86,34 @@ def test_a_torn_changelog_takes_no_day_from_what_was_defined_since_the_last_cut(
     outcome = play(Script(1, 1, steps, known_at_once=True))
     assert outcome.check() == []
     assert len(outcome.messages("usage-daily")) == told
+
+
+@pytest.mark.parametrize("code", ["balance", "heads", "level"])
+def test_days_that_begin_again_have_what_was_forgotten_once_days_ended(code: str) -> None:
+    """The week is final in which days ended, and they begin in the one behind it."""
+    without = replace(WITHOUT, late_window_s=0)
+    since = "2024-01-06T00:00:00Z"
+    other = subscription_body(
+        external_id="other", billing_time="anniversary", subscription_at=since
+    )
+    made = [line.command for line in definitions_of([code], replace(without, daily_records=True))]
+    steps: list[Step] = [
+        *defining(made),
+        Pass(HOUR_MS),
+        Event(code, "a", 0, properties={"v": "3", "u": "b"}),
+        Pass(DAY_MS, DAY_MS),
+        *defining([commands.set_settings(without), commands.create_subscription(ORG, other)]),
+        Event(code, "b", 0, external_id="other", properties={"v": "3", "u": "b"}),
+        Pass(11 * DAY_MS, HOUR_MS),
+        # Who looks at a definition looks for what is to be forgotten afterwards.
+        *defining([commands.update_plan(ORG, "plan", {"name": "other"})]),
+        Pass(HOUR_MS),
+        *defining([commands.set_settings(replace(without, daily_records=True))]),
+        Pass(2 * DAY_MS, DAY_MS),
+    ]
+    outcome = play(Script(1, 1, steps, known_at_once=True))
+    assert outcome.check() == []
+    told = [
+        msgspec.json.decode(each.value or b"")["day"] for each in outcome.messages("usage-daily")
+    ]
+    assert told[-1] > "2024-01-08"
