@@ -105,7 +105,7 @@ def test_days_that_begin_again_have_what_was_forgotten_once_days_ended(code: str
         *defining([commands.set_settings(without), commands.create_subscription(ORG, other)]),
         Event(code, "b", 0, external_id="other", properties={"v": "3", "u": "b"}),
         Pass(11 * DAY_MS, HOUR_MS),
-        # Who looks at a definition looks for what is to be forgotten afterwards.
+        # Once it is read, cuts before it are taken, and what they make final is forgotten.
         *defining([commands.update_plan(ORG, "plan", {"name": "other"})]),
         Pass(HOUR_MS),
         *defining([commands.set_settings(replace(without, daily_records=True))]),

@@ -24,8 +24,9 @@ COMPILER = "gcc -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-san
 LIBRARIES = ("libasan.so", "libubsan.so")
 KERNEL = "METER_SANITIZED_KERNEL"
 """Where the plugin finds the kernel."""
-NOTHING = 2
-"""Exit status where nothing was played."""
+NOTHING = 77
+"""Exit status where nothing was played: pytest has none of that number."""
+_WRONG = "ERROR: AddressSanitizer"
 _LOST = re.compile(r"(?:Direct|Indirect) leak of .*?(?:\n\n|\Z)", re.DOTALL)
 
 
@@ -76,8 +77,10 @@ def main() -> int:
         if options.leaks:
             # What Python itself does not give back at its end is no concern of ours.
             lost = [each for each in _LOST.findall(found) if kernel.name in each]
-            found = "".join(_placed(each, kernel) for each in lost)
-            code = code or bool(lost)
+            # What is wrong otherwise ends it with the status that leaks have here, too.
+            others = found if _WRONG in found else ""
+            found = others + "".join(_placed(each, kernel) for each in lost)
+            code = code or bool(found)
     sys.stderr.write(found)
     return code
 
