@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from email.message import Message
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from ssl import SSLCertVerificationError, SSLContext
@@ -14,7 +15,13 @@ from time import time
 from typing import IO, Any, Final, TypeVar
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
-from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
+from urllib.request import (
+    HTTPRedirectHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    Request,
+    build_opener,
+)
 
 import click
 import msgspec
@@ -36,7 +43,6 @@ Answer = tuple[bytes, Message]
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 TIMEOUT_S = 30.0
-REDIRECTS: Final = (301, 302, 303, 307, 308)
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
 
 
@@ -185,8 +191,7 @@ class Remote:
         if self.key is not None:
             request.add_header("Authorization", f"Bearer {self.key}")
         try:
-            opener = build_opener(NoRedirects, HTTPSHandler(context=self.tls))
-            answer: HTTPResponse = opener.open(request, timeout=TIMEOUT_S)
+            answer: HTTPResponse = self._opener.open(request, timeout=TIMEOUT_S)
             return answer
         except HTTPError as error:
             with error:
@@ -195,15 +200,17 @@ class Remote:
             reason = getattr(error, "reason", error)
             raise NoVerdict(nobody_answers(self.url, reason)) from error
 
+    @cached_property
+    def _opener(self) -> OpenerDirector:
+        return build_opener(NoRedirects, HTTPSHandler(context=self.tls))
+
     def _refused(self, error: HTTPError) -> RequestRefused:
         if error.code == 401:
             wrong = "does not know this key" if self.key else "wants a key and none is set"
             message = f"{self.url} {wrong}. Set METER_API_KEY, --key-file or a context's key."
             return RequestRefused(message, error.code)
-        if error.code in REDIRECTS:
-            message = (
-                f"{self.url} leads on to {error.headers.get('Location')}. Name that URL instead."
-            )
+        if error.code < 400 and (place := error.headers.get("Location")):
+            message = f"{self.url} leads on to {place}. Name that URL instead."
             return RequestRefused(message, error.code)
         content = error.read()
         message = f"{self.url} answered {error.code}: {told_of(content) or error.reason}"
