@@ -9,9 +9,12 @@ from app.local_servers.process import ServerProcess
 
 
 def pause(process: ServerProcess) -> None:
-    """Send SIGSTOP."""
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGSTOP)
+    """Send SIGSTOP, and return once every thread has stopped."""
+    pid = process.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    # On a loaded machine some threads run on for milliseconds, and answer what is asked.
+    os.waitpid(pid, os.WUNTRACED)
 
 
 def resume(process: ServerProcess) -> None:
