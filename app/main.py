@@ -150,6 +150,7 @@ class Worker:
         await self._listen()
         await self.engine.start()
         await self._agree_on_settings()
+        await self.engine.claims.hold()
         end_if_asked()
         self.gateway.opened = True
         engine = self.engine

@@ -313,7 +313,7 @@ class Settings(BaseSettings):
         min_length=1,
         validation_alias=_meter_or_lago("APPLICATION_ID", "KAFKA_CONSUMER_GROUP"),
         description="Consumer group and first part of the transactional ids. All workers of a set "
-        "of topics have the same: under two names both groups would write it, and spoil it.",
+        "of topics have the same: one of another name is refused while there are such.",
     )
     group_instance_id: str = Field(
         "",

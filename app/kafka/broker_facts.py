@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import IntEnum
 from io import BytesIO
@@ -9,7 +10,7 @@ from struct import unpack_from
 from typing import Any, Final, NamedTuple
 
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
-from aiokafka.errors import GroupAuthorizationFailedError
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaError
 from aiokafka.protocol.admin import DescribeGroupsRequest_v3, DescribeGroupsResponse_v3
 from aiokafka.protocol.api import Request, RequestStruct, Response, ResponseHeader_v0
 from aiokafka.protocol.fetch import FetchRequest
@@ -41,6 +42,8 @@ class May(IntEnum):
 Rights = Mapping[str, Collection[May]]
 """By name, what this user may do."""
 
+_COORDINATED_WITHIN_S: Final = 10.0
+_AGAIN_S: Final = 0.5
 _MAY_NOT_SEE: Final = 29
 _RELEASES: Final = (
     *((7, "3.3"), (8, "3.4"), (11, "3.5"), (14, "3.6"), (19, "3.7"), (20, "3.8"), (21, "3.9")),
@@ -109,6 +112,20 @@ async def group_of(admin: Admin, name: str) -> Group | None:
     }
     rights = _rights(group["authorized_operations"])
     return Group(str(group["state"]), members, subscriptions, rights)
+
+
+async def group_once_coordinated(admin: Admin, name: str) -> Group | None:
+    """Return `group_of`; on new brokers somebody has to be named for it first.
+
+    Raises:
+        TimeoutError: no broker coordinates it.
+    """
+    async with asyncio.timeout(_COORDINATED_WITHIN_S):
+        while True:
+            try:
+                return await group_of(admin, name)
+            except KafkaError:
+                await asyncio.sleep(_AGAIN_S)
 
 
 def _rights(bits: int) -> frozenset[May]:

@@ -90,9 +90,9 @@ Conclude = Callable[[Mapping[TopicPartition, int]], Iterable[Record]]
 """Last records of a transaction, from the offsets of the last ones before by topic partition."""
 
 
-def _transactional(settings: Settings, name: str) -> Producer:
+def _transactional(settings: Settings, group: str, name: str) -> Producer:
     return Producer(
-        transactional_id=f"{settings.consumer_group}-{name}",
+        transactional_id=f"{group}-{name}",
         transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
         acks="all",
         compression_type=COMPRESSION,
@@ -125,10 +125,28 @@ async def try_transaction(settings: Settings) -> None:
         KafkaError, OSError, TimeoutError: it does not say.
     """
     try:
-        async with asyncio.timeout(ASKED_WITHIN_S), started(_transactional(settings, "start")):
+        async with (
+            asyncio.timeout(ASKED_WITHIN_S),
+            started(_transactional(settings, settings.consumer_group, "start")),
+        ):
             pass
     except InvalidTransactionTimeout as error:
         raise TransactionTooLong from error
+
+
+async def fence(settings: Settings, group: str) -> None:
+    """Fence all that workers of another consumer group commit to these partitions with.
+
+    Raises:
+        TransactionalIdAuthorizationFailed: this user may not.
+        KafkaError, OSError, TimeoutError: brokers do not answer.
+    """
+    for number in range(settings.raw_partitions):
+        async with (
+            asyncio.timeout(COMMIT_TIMEOUT_S),
+            started(_transactional(settings, group, str(number))),
+        ):
+            pass
 
 
 _packing: Final = WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]()
@@ -146,7 +164,7 @@ class PartitionProducer:
         self._failed: BaseException | None = None
 
     def _made(self) -> Producer:
-        return _transactional(self._settings, str(self._number))
+        return _transactional(self._settings, self._settings.consumer_group, str(self._number))
 
     async def start(self) -> None:
         """Fence every older owner and abort what it had begun.

@@ -28,6 +28,7 @@ from app.meter.errors import Unavailable
 from app.meter.health import Code, Reason
 from app.redis.members import MemberStore
 from app.runtime.apart import Together
+from app.runtime.claims import Claims
 from app.runtime.context import Numbered, WorkerContext
 from app.runtime.delivery import Delivery
 from app.runtime.followed import FollowedDefinitions, FollowedProgress
@@ -111,8 +112,9 @@ class Engine:
         self.followed = FollowedDefinitions(
             settings, self.definitions, self.homes, self.offsets, lambda: self.owned
         )
+        self.claims = Claims(settings, seal, self.append)
         self._followed_progress = FollowedProgress(
-            settings, self.progress, seal, lambda: self.owned, self._tell_again
+            settings, self.progress, seal, self.claims, lambda: self.owned, self._tell_again
         )
         self.shared = self._shared(url, turns, members)
         self.daily_additions = DailyAdditions(

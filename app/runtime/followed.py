@@ -15,11 +15,13 @@ from app.definitions.outcome import Applied, Impact, Rejected
 from app.definitions.set_asides import LIFT
 from app.definitions.state import Definitions
 from app.errors import StackError
+from app.kafka.claim import CLAIM_KEY
 from app.kafka.lenient_fetch import limit_after
 from app.kafka.log_readers import LogReader, LogRecord
 from app.kafka.names import TopicPartition
 from app.kafka.topics import CELLS_CHANGELOG, METER_DEFINITIONS, METER_PROGRESS
 from app.log import Event, facts
+from app.runtime.claims import Claims
 from app.runtime.homes import HomePartitions
 from app.runtime.offsets import Offsets
 from app.runtime.progress import Progress, ProgressTable, Seal
@@ -232,19 +234,21 @@ class FollowedDefinitions:
 
 
 class FollowedProgress:
-    """Notes the reports of all workers, and tells our own again where somebody wrote over them."""
+    """Notes reports and claims, and tells our own reports again where somebody wrote over them."""
 
     def __init__(
         self,
         settings: Settings,
         table: ProgressTable,
         seal: Seal,
+        claims: Claims,
         owned: Callable[[], Mapping[int, Follower]],
         tell_again: Callable[[Progress], None],
     ):
         self.log = LogReader(settings, settings.topic(METER_PROGRESS))
         self._table = table
         self._seal = seal
+        self._claims = claims
         self._owned = owned
         self._tell_again = tell_again
         self._told_unsealed = False
@@ -260,6 +264,9 @@ class FollowedProgress:
             owned.look_again()
 
     def _note(self, record: LogRecord) -> None:
+        if record.key == CLAIM_KEY:
+            self._claims.note(record)
+            return
         progress = self._seal.open(record.value)
         if progress is None:
             self._note_unsealed(record)

@@ -52,7 +52,7 @@ class Seal:
 
     def close(self, progress: Progress) -> bytes:
         """Return the record: JSON with the field names, for operators who read the topic."""
-        seals = {_SEAL: self._of(progress[:_SEALED]), _VERSION_SEAL: self._of(progress)}
+        seals = {_SEAL: self.of(progress[:_SEALED]), _VERSION_SEAL: self.of(progress)}
         return msgspec.json.encode({**progress._asdict(), **seals})
 
     def open(self, value: bytes | None) -> Progress | None:
@@ -63,17 +63,19 @@ class Seal:
         try:
             told = msgspec.json.decode(value or b"")
             progress = Progress(*(told[name] for name in Progress._fields[:_SEALED]))
-            if not self._is_of(str(told[_SEAL]), progress[:_SEALED]):
+            if not self.is_of(str(told[_SEAL]), progress[:_SEALED]):
                 return None
         except (msgspec.MsgspecError, KeyError, TypeError):
             return None
         whole = progress._replace(state_version=told.get("state_version", 0))
-        return whole if self._is_of(str(told.get(_VERSION_SEAL)), whole) else progress
+        return whole if self.is_of(str(told.get(_VERSION_SEAL)), whole) else progress
 
-    def _is_of(self, seal: str, said: tuple[object, ...]) -> bool:
-        return hmac.compare_digest(seal.encode(), self._of(said).encode())
+    def is_of(self, seal: str, said: tuple[object, ...]) -> bool:
+        """Return whether a seal closes what was said."""
+        return hmac.compare_digest(seal.encode(), self.of(said).encode())
 
-    def _of(self, said: tuple[object, ...]) -> str:
+    def of(self, said: tuple[object, ...]) -> str:
+        """Return the seal that closes what is said."""
         sealed = self._about + msgspec.json.encode(said)
         return hmac.new(self._secret, sealed, sha256).hexdigest()
 

@@ -13,7 +13,7 @@ from tests.world.live.api import Api
 from tests.world.live.load import load, prove, world_on
 from tests.world.live.worker import SESSION_S, WorkerProcess, worker_process
 from tests.world.live.world import CUSTOMER, World
-from tests.world.waiting import PATIENCE_S
+from tests.world.waiting import PATIENCE_S, until
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
@@ -35,6 +35,29 @@ async def test_workers_share_leave_and_join(live_settings: Settings, tmp_path: P
             await first.start()
         world.api.url = first.url
         await prove(world, tmp_path)
+
+
+async def test_workers_of_another_application_are_refused_until_none_is_left(
+    live_settings: Settings, tmp_path: Path
+) -> None:
+    renamed = live_settings.model_copy(update={"application_id": "renamed"})
+    async with (
+        worker_process(live_settings, tmp_path, "first") as first,
+        world_on(live_settings, first.url) as world,
+    ):
+        heir = WorkerProcess(renamed, tmp_path, "heir")
+        try:
+            async with load(world):
+                heir.launch()
+                await until(lambda: not heir.is_running())
+                assert f"Set METER_APPLICATION_ID={live_settings.application_id}" in heir.said()
+                assert first.is_running(), first.tail()
+                assert await first.stop() == 0, first.tail()
+                await heir.start()
+                world.api.url = heir.url
+            await prove(world, tmp_path)
+        finally:
+            await heir.kill()
 
 
 async def test_a_zombie_is_fenced(live_settings: Settings, tmp_path: Path) -> None:

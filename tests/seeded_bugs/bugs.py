@@ -3633,6 +3633,29 @@ BUGS = (
         "::test_a_refold_shows_a_definition_though_one_of_its_millisecond_waits",
     ),
     Bug(
+        "who-stands-still-under-another-name-goes-on",
+        "app/runtime/claims.py",
+        "            await self._fence(former)\n",
+        "",
+        "tests/app/runtime/test_claims.py"
+        "::test_another_goes_on_where_no_worker_is_left_and_fences_who_stands_still",
+    ),
+    Bug(
+        "workers-of-two-names-beside-each-other",
+        "app/runtime/claims.py",
+        "        if group.members:\n",
+        "        if False:\n",
+        "tests/app/runtime/test_claims.py::test_another_is_refused_while_there_are_workers",
+    ),
+    Bug(
+        "two-names-that-start-at-once-both-go-on",
+        "app/runtime/claims.py",
+        "            if self._seal.is_of(seal, claim):\n",
+        "            if False:\n",
+        "tests/app/runtime/test_claims.py"
+        "::test_of_two_that_start_at_once_the_last_to_claim_goes_on",
+    ),
+    Bug(
         "grace-looked-at-by-nobody-when-trust-changes-with-it",
         "app/definitions/settings_records.py",
         "    same = msgspec.structs.replace(before, **told) == after\n",

@@ -16,10 +16,11 @@ from app.errors import StackError
 from app.kafka.broker_facts import (
     Batch,
     Group,
-    group_of,
+    group_once_coordinated,
     newest_batches,
     release_of,
 )
+from app.kafka.claim import claiming_application
 from app.kafka.clients import NOT_TAKEN, Admin
 from app.kafka.cluster import Cluster, broker_settings, cluster_of
 from app.kafka.log_readers import LogRecord, bounds_of, scan_many
@@ -27,6 +28,7 @@ from app.kafka.names import KafkaError, TopicPartition
 from app.kafka.subscriptions import other_topics
 from app.kafka.topics import (
     METER_DEFINITIONS,
+    METER_PROGRESS,
     TopicReport,
     admin_client,
     partition_count,
@@ -43,7 +45,7 @@ PRODUCERS = "producers"
 CHECKS: Final = (
     *((AREA, name) for name in ("brokers", "version", "auto-creation", "transactions", "rights")),
     *((TOPICS, name) for name in ("present", "shape", "retention", "copies", "durability")),
-    ("group", "members"),
+    *(("group", name) for name in ("members", "application")),
     *((PRODUCERS, name) for name in ("partitions", "forwarded", "compression")),
 )
 TRIED: Final = (26, "4.1")
@@ -56,7 +58,6 @@ ENOUGH: Final = 100
 """Records from which on something is told of how they are spread."""
 BROKER_WITHIN_S: Final = 5.0
 ASKED_WITHIN_S: Final = 15.0
-RETRY_S: Final = 0.2
 LEAST_COPIES: Final = 3
 LEAST_IN_SYNC: Final = 2
 
@@ -93,7 +94,7 @@ async def _asked(settings: Settings, admin: Admin, servers: str) -> AsyncIterato
     yield _auto_creation(told)
     yield await _version(admin, told)
     yield await transactions(settings)
-    group = await _group_of(settings, admin)
+    group = await group_once_coordinated(admin, settings.consumer_group)
     allowed = await rights(settings, admin, group)
     yield allowed
     if allowed.outcome != "ok":
@@ -105,6 +106,8 @@ async def _asked(settings: Settings, admin: Admin, servers: str) -> AsyncIterato
     there = settings.topic(METER_DEFINITIONS) not in report.absent
     yield agreed(settings, await definitions_of(settings) if there else Definitions())
     yield _group(settings, group)
+    if settings.topic(METER_PROGRESS) not in report.absent:
+        yield await _application(settings)
     if settings.topic(settings.raw_topic) not in report.absent:
         for finding in await _producers(settings, admin):
             yield finding
@@ -262,14 +265,17 @@ async def _bounds(settings: Settings, name: str) -> dict[int, tuple[int, int]]:
     return {tp.partition: bounds for tp, bounds in (await bounds_of(settings, tps)).items()}
 
 
-async def _group_of(settings: Settings, admin: Admin) -> Group | None:
-    """Return the group; on new brokers somebody has to be named for it first."""
-    async with asyncio.timeout(BROKER_WITHIN_S):
-        while True:
-            try:
-                return await group_of(admin, settings.consumer_group)
-            except KafkaError:
-                await asyncio.sleep(RETRY_S)
+async def _application(settings: Settings) -> Finding:
+    """Return whether the topics are those of this application."""
+    application, ours = await claiming_application(settings), settings.application_id
+    if application is None:
+        found = "No application has claimed the topics yet; a worker does."
+        return Finding("group", "application", "ok", found)
+    found = f"The topics are those of application {application}."
+    if application == ours:
+        return Finding("group", "application", "ok", found)
+    mend = f"Set METER_APPLICATION_ID={application}, or stop its workers to go on as {ours}."
+    return Finding("group", "application", "fail", found, mend)
 
 
 def _group(settings: Settings, group: Group | None) -> Finding:

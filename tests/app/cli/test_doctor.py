@@ -74,6 +74,7 @@ async def test_a_worker_that_is_well(worker: Worker, meter: Meter, tmp_path: Pat
         ("kafka", "rights"),
         ("topics", "shape"),
         ("group", "members"),
+        ("group", "application"),
         ("redis", "address"),
         ("redis", "rights"),
         ("redis", "clock"),
@@ -87,6 +88,9 @@ async def test_a_worker_that_is_well(worker: Worker, meter: Meter, tmp_path: Pat
     assert findings.keys() >= {*command.CHECKS}
     assert [one for one in findings.values() if one["outcome"] == "unknown"] == []
     assert "1 worker(s)" in findings["group", "members"]["found"]
+    others = await meter("doctor", "--json", METER_APPLICATION_ID="others", **ours)
+    mend = told(others)["group", "application"]["mend"]
+    assert f"Set METER_APPLICATION_ID={worker.settings.application_id}" in mend
     with zipfile.ZipFile(bundle) as file:
         assert "meter_lag_seconds" in file.read("metrics.txt").decode()
         assert json.loads(file.read("findings.json"))

@@ -195,6 +195,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
     """METER_* that make the same settings in another process."""
     values = {
         "PROFILE": settings.profile,
+        "APPLICATION_ID": settings.application_id,
         "TOPIC_PREFIX": settings.topic_prefix,
         "KAFKA_BOOTSTRAP_SERVERS": ",".join(settings.kafka_bootstrap_servers),
         "KAFKA_DIR": settings.kafka_dir,
