@@ -5101,7 +5101,7 @@ BUGS = (
     Bug(
         "unsealed-progress-believed",
         "app/runtime/progress.py",
-        "hmac.compare_digest(seal.encode(), self._of(said).encode())",
+        "hmac.compare_digest(seal.encode(), self.of(said).encode())",
         "True",
         "tests/app/runtime/test_progress.py::test_only_what_our_workers_seal_is_a_report",
     ),
