@@ -37,6 +37,7 @@ from app.bounds.collecting import Collecting
 from app.clock import Clock, SystemClock
 from app.definitions.commands import set_settings
 from app.errors import StackError
+from app.kafka.cluster import cluster_of
 from app.kafka.faust_app import make_app
 from app.kafka.names import KafkaError
 from app.kafka.record_batch import OffsetsLost
@@ -146,6 +147,7 @@ class Worker:
         async with admin_client(self.settings) as admin:
             await require_same_topics(self.settings, admin)
             await ensure_topics(self.settings, admin)
+            self.engine.shared.members.cluster = (await cluster_of(admin)).cluster_id
         await require_long_transactions(self.settings)
         await self._listen()
         await self.engine.start()

@@ -3,8 +3,9 @@
 Redis is a rebuildable copy of the member changelog. One transaction writes the sets of a partition
 and what stands beside them: the flush they reflect (watermark), the epoch of the partition's owner,
 and how many members each set has, and all of them. A lower epoch is refused. Another watermark or
-count than expected means that members were lost, evicted or rolled back: they are rebuilt. A member
-is kept with a check sum, so a look-up notices one that was altered.
+count than expected means that members were lost, evicted or rolled back: they are rebuilt. So are
+those of another Kafka cluster, whose watermarks may be the same. A member is kept with a check sum,
+so a look-up notices one that was altered.
 Source: state.md §5.
 """
 
@@ -78,6 +79,8 @@ class MemberStore:
             raise ValueError("METER_REDIS_URL is not set")
         self._prefix = settings.consumer_group
         self._redis: Any = redis_client(settings, SOCKET_TIMEOUT_S)
+        self.cluster = ""
+        """Id of the Kafka cluster that members are a copy of."""
         self._expected: dict[int, set[int | None]] = {}
         self._filling: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.available = True
@@ -127,7 +130,7 @@ class MemberStore:
         allowed = self._expected.get(number, {None})
         names = [self._set(number, key) for key in texts]
         async with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.hmget(self._meta(number), ["flush", "members"])
+            pipeline.hmget(self._meta(number), ["cluster", "flush", "members"])
             pipeline.exists(self._counts(number))
             if names:
                 pipeline.hmget(self._counts(number), names)
@@ -135,7 +138,9 @@ class MemberStore:
                 pipeline.hlen(name)
                 if wanted:
                     pipeline.hmget(name, [text.encode() for text in wanted])
-            meta, counted_at_all, *rest = await pipeline.execute()
+            (cluster, *meta), counted_at_all, *rest = await pipeline.execute()
+        if not self._is_ours(cluster):
+            raise MembersLost(f"members of partition {number} are of another Kafka cluster")
         flush, members = map(_integer, meta)
         # A write may have begun since, or been answered before this was.
         if flush not in allowed | self._expected.get(number, {None}):
@@ -280,6 +285,7 @@ class MemberStore:
         keys += [self._set(number, key) for key in by_set]
         accepted = ("" if mark is None else str(mark) for mark in self._expected[number])
         arguments: list[Any] = [
+            self.cluster,
             epoch,
             "" if flush is None else flush,
             f",{','.join(accepted)},",
@@ -293,7 +299,9 @@ class MemberStore:
         return await self._insist(lambda: self._state(number))
 
     async def _state(self, number: int) -> MembersState:
-        found = await self._redis.hmget(self._meta(number), ["flush", "epoch"])
+        cluster, *found = await self._redis.hmget(self._meta(number), ["cluster", "flush", "epoch"])
+        if not self._is_ours(cluster):
+            return MembersState(None, 0)
         flush, epoch = map(_integer, found)
         return MembersState(None if flush is None or flush < 0 else flush, epoch or 0)
 
@@ -311,11 +319,11 @@ class MemberStore:
 
     async def _is_whole_at(self, number: int, flush: int) -> bool:
         async with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.hmget(self._meta(number), ["flush", "members"])
+            pipeline.hmget(self._meta(number), ["cluster", "flush", "members"])
             pipeline.hkeys(self._counts(number))
-            meta, sets = await pipeline.execute()
+            (cluster, *meta), sets = await pipeline.execute()
         stands, counted = map(_integer, meta)
-        if stands != flush:
+        if stands != flush or not self._is_ours(cluster):
             return False
         members, wrong = 0, 0
         for keys in _chunks(sets, KEYS_IN_A_CALL):
@@ -361,7 +369,8 @@ class MemberStore:
         return mark
 
     async def _clear(self, number: int, epoch: int, mark: int) -> None:
-        kept, mine = [self._meta(number), self._counts(number)], [epoch, mark]
+        kept = [self._meta(number), self._counts(number)]
+        mine = [self.cluster, epoch, mark]
         named = await refused(number, call_script(self._redis, CLAIM, kept, mine))
         if named:
             found = self._redis.hscan_iter(kept[1], count=KEYS_IN_A_CALL)
@@ -408,6 +417,10 @@ class MemberStore:
             raise MembersSilent(str(error)) from error
         self.available = True
         return answer
+
+    def _is_ours(self, cluster: bytes | None) -> bool:
+        """Return whether members are of our cluster; None: an earlier program did not say."""
+        return cluster is None or cluster.decode() == self.cluster
 
     def _meta(self, number: int) -> bytes:
         return f"{{{self._prefix}:{number}}}:meta".encode()

@@ -12,26 +12,30 @@ from redis.exceptions import ResponseError
 from app.redis.errors import MembersLost, StaleEpoch
 
 # KEYS: meta, counts, the sets that change.
-# ARGV: epoch, flush (empty in all calls but the last), the flushes at which the partition may stand
-# (",12,13,", ",," for none); for each set the number of its members, and for each of them property
-# text and packed operations (empty: it is no member).
+# ARGV: Kafka cluster, epoch, flush (empty in all calls but the last), the flushes at which the
+# partition may stand (",12,13,", ",," for none); for each set the number of its members, and for
+# each of them property text and packed operations (empty: it is no member).
 WRITE = """
 local meta, counts = KEYS[1], KEYS[2]
+local cluster = redis.call('HGET', meta, 'cluster') or ARGV[1]
+if cluster ~= ARGV[1] then
+  return redis.error_reply('MEMBERSLOST of Kafka cluster ' .. cluster)
+end
 local known = tonumber(redis.call('HGET', meta, 'epoch') or '0')
-if known > tonumber(ARGV[1]) then
+if known > tonumber(ARGV[2]) then
   return redis.error_reply('STALEEPOCH ' .. known)
 end
 local stands = redis.call('HGET', meta, 'flush') or ''
-if not string.find(ARGV[3], ',' .. stands .. ',', 1, true) then
-  return redis.error_reply('MEMBERSLOST ' .. stands)
+if not string.find(ARGV[4], ',' .. stands .. ',', 1, true) then
+  return redis.error_reply('MEMBERSLOST at flush ' .. stands)
 end
 local members = tonumber(redis.call('HGET', meta, 'members') or '0')
 if members > 0 and redis.call('EXISTS', counts) == 0 then
-  return redis.error_reply('MEMBERSLOST counts')
+  return redis.error_reply('MEMBERSLOST without their counts')
 end
-redis.call('HSET', meta, 'epoch', ARGV[1])
+redis.call('HSET', meta, 'cluster', ARGV[1], 'epoch', ARGV[2])
 local total = 0
-local at = 4
+local at = 5
 for i = 3, #KEYS do
   local change = 0
   if not redis.call('HGET', counts, KEYS[i]) then
@@ -52,23 +56,24 @@ for i = 3, #KEYS do
   end
 end
 redis.call('HINCRBY', meta, 'members', total)
-if ARGV[2] ~= '' then
-  redis.call('HSET', meta, 'flush', ARGV[2])
+if ARGV[3] ~= '' then
+  redis.call('HSET', meta, 'flush', ARGV[3])
 end
 return 1
 """
 
-# KEYS: meta, counts, sets that are dropped. ARGV: epoch, mark. Until all is written anew marks
-# stand for the flush. Answers whether the counts name all sets. Without meta nothing is left, or
-# Redis may evict it.
+# KEYS: meta, counts, sets that are dropped. ARGV: Kafka cluster, epoch, mark. Until all is written
+# anew marks stand for the flush. Epochs of another cluster say nothing. Answers whether the counts
+# name all sets. Without meta nothing is left, or Redis may evict it.
 CLAIM = """
 local known = tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0')
-if known > tonumber(ARGV[1]) then
+local ours = (redis.call('HGET', KEYS[1], 'cluster') or ARGV[1]) == ARGV[1]
+if ours and known > tonumber(ARGV[2]) then
   return redis.error_reply('STALEEPOCH ' .. known)
 end
 local named = redis.call('EXISTS', KEYS[2]) == 1 or redis.call('EXISTS', KEYS[1]) == 0
   or redis.call('HGET', KEYS[1], 'members') == '0'
-redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'flush', ARGV[2])
+redis.call('HSET', KEYS[1], 'cluster', ARGV[1], 'epoch', ARGV[2], 'flush', ARGV[3])
 if named then
   redis.call('HSET', KEYS[1], 'members', '0')
 else
@@ -117,5 +122,6 @@ async def refused(number: int, call: Awaitable[Any]) -> Any:
         if "STALEEPOCH" in str(error):
             raise StaleEpoch(f"partition {number} has a newer owner") from error
         if "MEMBERSLOST" in str(error):
-            raise MembersLost(f"members of partition {number} stand at another flush") from error
+            told = str(error).partition("MEMBERSLOST ")[2]
+            raise MembersLost(f"members of partition {number} stand {told}") from error
         raise

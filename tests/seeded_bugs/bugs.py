@@ -3633,6 +3633,14 @@ BUGS = (
         "::test_a_refold_shows_a_definition_though_one_of_its_millisecond_waits",
     ),
     Bug(
+        "members-of-another-cluster-taken-for-ours",
+        "app/redis/members.py",
+        "        return cluster is None or cluster.decode() == self.cluster\n",
+        "        return True\n",
+        "tests/app/redis/test_members.py"
+        "::test_members_of_another_cluster_are_never_taken_for_ours",
+    ),
+    Bug(
         "who-stands-still-under-another-name-goes-on",
         "app/runtime/claims.py",
         "            await self._fence(former)\n",

@@ -188,6 +188,47 @@ async def test_a_lower_epoch_is_refused(settings: Settings, store: MemberStore) 
     await zombie.stop()
 
 
+async def test_members_of_another_cluster_are_never_taken_for_ours(
+    settings: Settings, store: MemberStore
+) -> None:
+    """Both were given one Redis, and stand at the same flush."""
+    store.cluster = "ours"
+    other = MemberStore(settings)
+    other.cluster = "others"
+    try:
+        await store.write(0, 1, 1, [member(A, "x", b"1")])
+        assert await other.stands_at(0, 1) is False
+        assert await other.state(0) == MembersState(None, 0)
+        for asked in (
+            other.load_many(0, [(A, "x")]),
+            other.load_sets(0, [A]),
+            other.write(0, 9, 2, [member(A, "y", b"2")]),
+        ):
+            with pytest.raises(MembersLost, match="Kafka cluster"):
+                await asked
+        await other.replace_all(0, 9, 1, [((A, "y"), b"2")])
+        assert await other.load_many(0, [(A, "x"), (A, "y")]) == [None, b"2"]
+        with pytest.raises(MembersLost, match="another Kafka cluster"):
+            await store.load_many(0, [(A, "x")])
+        # Its epoch is no reason to believe that ours has a newer owner.
+        await store.replace_all(0, 1, 1, [((A, "x"), b"1")])
+        assert await store.load_many(0, [(A, "x"), (A, "y")]) == [b"1", None]
+    finally:
+        await other.stop()
+
+
+async def test_members_that_an_earlier_program_kept_are_ours(
+    settings: Settings, store: MemberStore, redis: Any
+) -> None:
+    await store.write(0, 1, 1, [member(A, "x", b"1")])
+    await redis.hdel(store._meta(0), "cluster")
+    store.cluster = "ours"
+    assert await store.stands_at(0, 1)
+    await store.write(0, 1, 2, [member(A, "y", b"2")])
+    assert await store.load_many(0, [(A, "x"), (A, "y")]) == [b"1", b"2"]
+    assert await redis.hget(store._meta(0), "cluster") == b"ours"
+
+
 async def test_flushall_is_noticed(
     settings: Settings, make_settings: MakeSettings, tmp_path: Path
 ) -> None:
