@@ -19,7 +19,7 @@ WRITE = """
 local meta, counts = KEYS[1], KEYS[2]
 local cluster = redis.call('HGET', meta, 'cluster') or ARGV[1]
 if cluster ~= ARGV[1] then
-  return redis.error_reply('MEMBERSLOST of Kafka cluster ' .. cluster)
+  return redis.error_reply('MEMBERSLOST in Kafka cluster ' .. cluster)
 end
 local known = tonumber(redis.call('HGET', meta, 'epoch') or '0')
 if known > tonumber(ARGV[2]) then

@@ -3637,8 +3637,7 @@ BUGS = (
         "app/redis/members.py",
         "        return cluster is None or cluster.decode() == self.cluster\n",
         "        return True\n",
-        "tests/app/redis/test_members.py"
-        "::test_members_of_another_cluster_are_never_taken_for_ours",
+        "tests/app/redis/test_members.py::test_members_of_another_cluster_are_never_taken_for_ours",
     ),
     Bug(
         "who-stands-still-under-another-name-goes-on",
