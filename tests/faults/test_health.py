@@ -10,7 +10,6 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from aiokafka import AIOKafkaProducer
 from redis.asyncio import Redis
 
 from agents import probe
@@ -23,7 +22,6 @@ from tests.faults.outages import frozen
 from tests.faults.proxy import proxy_to
 from tests.world.live.api import Api, Json, text_of
 from tests.world.live.paused import pause, resume
-from tests.world.live.producer import encoded, event_key, raw_event
 from tests.world.live.worker import SESSIONS
 from tests.world.waiting import eventually
 
@@ -190,34 +188,6 @@ async def test_a_worker_without_answer(
     ours = [record for record in caplog.records if elsewhere in str(record.__dict__.get("facts"))]
     assert [record.__dict__["event"] for record in ours] == ["loss"]
     assert ("return", "peer_unreachable") in lines(caplog)
-
-
-async def test_an_open_transaction_is_named(live_settings: Settings) -> None:
-    async with running_worker(live_settings, **SESSIONS) as worker:
-        await becomes(lambda: codes(worker), set())
-        topic = live_settings.topic(live_settings.raw_topic)
-        producer = AIOKafkaProducer(
-            transactional_id="leaves-it-open",
-            transaction_timeout_ms=60_000,
-            **live_settings.kafka_options(),
-        )
-        await producer.start()
-        try:
-            await producer.begin_transaction()
-            value = encoded(raw_event("me", "t", "c"))
-            await producer.send_and_wait(topic, value, key=event_key("me"), partition=0)
-            await asyncio.sleep(4)
-            await told(worker, "open_transaction")
-            text = await text_of(f"{worker.url}/metrics")
-            assert 'meter_lag_records{log="raw",partition="0"} 1.0' in text
-            holder = producer._txn_manager.producer_id
-            assert f'meter_open_transaction_producer_id{{partition="0"}} {float(holder)}' in text
-            (reason,) = (await ready(worker))[1]["reasons"]
-            assert f"raw partitions 0 (by producer id {holder})" in reason["message"]
-            await producer.abort_transaction()
-            await becomes(lambda: codes(worker), set())
-        finally:
-            await producer.stop()
 
 
 async def test_settings_that_differ_from_the_log(live_settings: Settings) -> None:
