@@ -28,7 +28,6 @@ from packaging.metadata import Metadata
 
 from tests.rules.golden.digests import known_digests
 from tests.rules.golden.folds import LOG
-from tests.rules.golden.story import END_MS
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
@@ -115,7 +114,7 @@ def test_every_module_loads_beside_foreign_ones(installed: Installed) -> None:
 
 def test_the_golden_log_folds_to_the_same_bytes(installed: Installed) -> None:
     files = (str(LOG.definitions), str(LOG.events))
-    words = ("-m", "meterstream", "fold", *files, "--at", str(END_MS), "--records-only")
+    words = ("-m", "meterstream", "fold", *files, "--at", str(LOG.end_ms), "--records-only")
     digest = sha256()
     for record in installed.run(*words).splitlines():
         digest.update(len(record).to_bytes(8, "big") + record)

@@ -1,7 +1,7 @@
-"""`python -m tests.rules.golden`: tell which digests differ, or make files anew.
+"""`python -m tests.rules.golden`: tell which digests differ, or write them anew.
 
-`--write` writes the digests, `--write-log` the logs and the digests. With `--dump DIRECTORY` the
-records of each kind become a file: make it with two versions, and let `diff -r` tell which differ.
+With `--dump DIRECTORY` the records of each kind become a file: make it with two versions, and let
+`diff -r` tell which differ.
 """
 
 from __future__ import annotations
@@ -11,23 +11,17 @@ import re
 import sys
 from pathlib import Path
 
-from tests.rules.golden import story, story_2
 from tests.rules.golden.digests import digests_of, known_digests, rows, write_digests
-from tests.rules.golden.folds import LOG, LOG_2, Rows
+from tests.rules.golden.folds import Rows
 
 
 def main() -> int:
     """Run the command and return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.rules.golden", description=__doc__)
     parser.add_argument("--write", action="store_true", help="write the digests anew")
-    parser.add_argument("--write-log", action="store_true", help="write the logs anew, too")
     parser.add_argument("--dump", type=Path, metavar="DIRECTORY", help="write the records there")
     asked = parser.parse_args()
-    if asked.write_log:
-        for log, told in ((LOG, story), (LOG_2, story_2)):
-            log.definitions.write_bytes(told.definitions())
-            log.events.write_bytes(told.events())
-    if asked.write or asked.write_log:
+    if asked.write:
         write_digests()
     made = rows()
     if asked.dump is not None:

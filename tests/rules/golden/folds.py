@@ -49,8 +49,7 @@ from tables.partition.partition import Slice
 from tables.partition.redirection import refolds_of
 from tables.partition.refold import Refold
 from tables.reading.usage import current_usage
-from tests.rules.golden import story_2
-from tests.rules.golden.story import END_MS
+from tests.world.clock import ms
 from tests.world.definitions import CommandAt
 from tests.world.partition import AtOnce
 
@@ -73,12 +72,18 @@ class Log(NamedTuple):
     """Those that only charges and alerts of version 2 have."""
 
 
-LOG = Log("", HERE / "definitions.jsonl", HERE / "events.jsonl", END_MS, ("usage-records",))
+LOG = Log(
+    "",
+    HERE / "definitions.jsonl",
+    HERE / "events.jsonl",
+    ms("2024-07-05"),
+    ("usage-records",),
+)
 LOG_2 = Log(
     "version 2 ",
     HERE / "definitions_2.jsonl",
     HERE / "events_2.jsonl",
-    story_2.END_MS,
+    ms("2026-05-05"),
     ("usage-records", "usage-alerts"),
     ("evaluations", "instants", "figures"),
 )
@@ -317,7 +322,7 @@ class Worker(AtOnce):
         self._refuse([Refusal(code, message, body, index)], source)
 
     def _refuse(self, refused: Sequence[Refusal], source: Source) -> None:
-        for letter in dead_letters(_LETTERS, source.partition, refused, source, END_MS):
+        for letter in dead_letters(_LETTERS, source.partition, refused, source, LOG.end_ms):
             self.rows["dead letters"].append(encode_record(letter))
 
 
