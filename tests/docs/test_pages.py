@@ -1,4 +1,4 @@
-"""What the pages of docs print is there: commands parse, settings, targets and routes exist."""
+"""What README and pages of docs print is there: commands parse, settings and routes exist."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from app.wire.events import Event
 from tests.world.pages import parse
 
 ROOT = Path(__file__).parents[2]
-PAGES = {
+PAGES = {"README": (ROOT / "README.md").read_text()} | {
     name: (ROOT / "docs" / f"{name}.md").read_text()
     for name in (
         "quickstart",
@@ -112,12 +112,12 @@ def test_a_printed_command_parses(
 @pytest.mark.parametrize(("page", "text"), sorted(set(INLINE)))
 def test_a_command_that_is_named_exists(page: str, text: str) -> None:
     command: click.Command = cli
-    for number, word in enumerate(text.split()):
+    for word in text.split():
         if not isinstance(command, click.Group):
             break
         found = command.get_command(click.Context(command), word)
-        assert found is not None or number, text
-        command = found or command
+        assert found is not None, text
+        command = found
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -126,7 +126,7 @@ def test_settings_and_targets_exist(page: str) -> None:
     named = set(re.findall(r"\b(?:METER|LAGO_KAFKA|LAGO_REDIS)_[A-Z0-9_]*[A-Z0-9]\b", PAGES[page]))
     assert named - OF_CLIENTS <= known
     makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"`make ([\w-]+)", PAGES[page]):
+    for target in re.findall(r"(?:`|^)make ([\w-]+)", PAGES[page], re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
@@ -156,7 +156,7 @@ def test_a_route_that_is_named_exists(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "block", [b for b in blocks("json") if b.page in ("sending", "usage-records")]
+    "block", [b for b in blocks("json") if b.page in ("README", "sending", "usage-records")]
 )
 def test_json_is_an_event_or_a_record(block: Block) -> None:
     value = json.loads(block.text)
@@ -180,7 +180,7 @@ def test_every_deviation_that_compare_names_is_explained() -> None:
 
 
 def test_versions_that_are_named_are_those_that_the_tests_run() -> None:
-    page, readme = PAGES["from-lago"], (ROOT / "README.md").read_text()
+    page, readme = PAGES["from-lago"], PAGES["README"]
     constraints = (ROOT / "constraints.txt").read_text()
     python = re.search(r"^lago-python-client==(.+)$", constraints, re.MULTILINE)
     script = (ROOT / "tests" / "clients" / "test_javascript.py").read_text()
