@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from app.bounds.turns import STEP_ITEMS, Steps, in_steps
 from app.definitions.judging import Judging
 from app.kafka.asked import HELD_S, Fetches
-from app.kafka.clients import Consumer
+from app.kafka.log_readers import plain_consumer
 from app.kafka.names import ConsumerRecord, TopicPartition
 from app.kafka.topics import RAW_MESSAGE_BYTES
 from app.runtime.homes import HomePartitions
@@ -49,13 +49,7 @@ class RawReplay:
         self._append_time_ms: dict[int, int] = dict.fromkeys(self._tps, -1)
         self._ahead: dict[int, list[Taken]] = {number: [] for number in jobs}
         """Read before the live fold has taken them."""
-        self._consumer = Consumer(
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            isolation_level="read_committed",
-            max_partition_fetch_bytes=2 * RAW_MESSAGE_BYTES,
-            **settings.reader_options(),
-        )
+        self._consumer = plain_consumer(settings, 2 * RAW_MESSAGE_BYTES, near=True)
 
     async def __aenter__(self) -> RawReplay:
         try:
