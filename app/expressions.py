@@ -165,7 +165,7 @@ class Expression:
     _evaluate: _Evaluate
     units: int
     """What evaluating it costs at least."""
-    timed: bool = False
+    timed: bool
     """Whether it reads the event's time."""
 
     @property

@@ -10,7 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
@@ -112,7 +112,7 @@ class TopicSpec:
     name: str
     partitions: int
     demanded: Mapping[str, str]
-    advised: Mapping[str, str] = field(default_factory=dict)
+    advised: Mapping[str, str]
 
     @property
     def configs(self) -> dict[str, str]:

@@ -21,7 +21,7 @@ class RawPosition(msgspec.Struct, frozen=True):
 class Accepted(msgspec.Struct, frozen=True):
     """The fold took the event as the first of its identity."""
 
-    position: RawPosition | None = None
+    position: RawPosition | None
 
 
 class Duplicate(msgspec.Struct, frozen=True):
@@ -36,7 +36,7 @@ class Refused(msgspec.Struct, frozen=True):
 
     code: str
     message: str
-    position: RawPosition | None = None
+    position: RawPosition | None
 
 
 class Pending(msgspec.Struct, frozen=True):

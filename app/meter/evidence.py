@@ -329,7 +329,7 @@ class PreviewReport(msgspec.Struct, frozen=True, kw_only=True):
     cells: tuple[PreviewedCell, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
     """(external_subscription_id, code) that are being refolded, so that nothing can be said yet."""
-    done: bool = False
+    done: bool
 
 
 class TopicsReport(msgspec.Struct, frozen=True, kw_only=True):

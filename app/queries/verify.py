@@ -82,7 +82,7 @@ async def verify_organization(
     tally: VerifyTally,
     turn: ScanTurn,
     *,
-    repair: bool = False,
+    repair: bool,
 ) -> AsyncGenerator[VerifyReport, None]:
     """Verify an organization on the partitions owned here, from events-raw."""
     partitions = dict(owned)

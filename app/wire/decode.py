@@ -104,7 +104,7 @@ def envelope_headers(envelope: bytes) -> list[tuple[str, bytes]]:
     ]
 
 
-def organizations_named(value: bytes | None, headers: Headers = ()) -> set[str | None]:
+def organizations_named(value: bytes | None, headers: Headers) -> set[str | None]:
     """Return the organizations that the elements of a record name; None stands for no name.
 
     If a record that cannot be read may name one, nobody can tell which: the set is empty. For an

@@ -54,7 +54,7 @@ class PublishedRecord(msgspec.Struct, frozen=True, gc=False):
     """Labels for the metrics of its publisher, its type first."""
     about: tuple[Header, ...]
     """CloudEvents attributes that follow the type; many records share them."""
-    topic: Topic = "usage-records"
+    topic: Topic
     """Name as everybody has it; settings may call the topic of usage records otherwise."""
 
     @property

@@ -33,9 +33,9 @@ class Beside(NamedTuple):
     period: Period
     cut_ms: int
     span: Span
-    entries: Span | None = None
+    entries: Span | None
     """Span that keeps the entries of its events."""
-    found: Breakdowns | None = None
+    found: Breakdowns | None
     """Rows by presentation keys; None: there are none, or too many."""
 
     def text(self, bucket: ChargeFilter | None, groups: Groups) -> BillingText:

@@ -58,7 +58,7 @@ class Traced(NamedTuple):
     span: Span
     layer: Layer
     """The period that the event falls in, or the history of a recurring metric."""
-    reason: str | None = None
+    reason: str | None
     """Why it is ignored, in words if the expression failed; None: it counts."""
     filter_id: str | None = None
     groups: tuple[str | None, ...] = ()

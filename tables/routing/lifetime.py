@@ -19,7 +19,7 @@ def lifetime_spans(
     timeline: Timeline,
     code: str,
     folds: ChargeFolds,
-    until_ms: int | None = None,
+    until_ms: int | None,
 ) -> list[SpanPlan]:
     """Return a span for each charge of the metric code that an alert asks for the whole life of.
 

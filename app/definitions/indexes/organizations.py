@@ -64,7 +64,7 @@ class CustomerIndex(Index):
     live: Groups[CodeKey, Customer]
     """Customers that are not deleted, by organization."""
 
-    def __init__(self, keep: Keep = bytes) -> None:
+    def __init__(self, keep: Keep) -> None:
         packed = PackedVersions(CustomerForm(), _name_of, keep)
         self.versions, self.live = packed, Groups(packed)
         self._apart = Apart()
