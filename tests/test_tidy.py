@@ -26,6 +26,7 @@ KIT = "world"
 """The folder of tests that every suite may import."""
 
 LENT = {
+    ("agents", "simulation"): "a loop whose time is only counted plays tests of times",
     ("app", "conformance"): "vectors are facts; the mirror of a module checks those of its module",
     ("docs", "deploy"): "the series of a worker are facts; the reference lists them",
     ("deploy", "rules"): "the golden log is a fact; the wheel folds it to the same bytes",

@@ -17,6 +17,7 @@ from app.runtime.partition.owned import OwnedPartition
 from app.runtime.partition.refold_queue import RefoldQueue
 from tables.event_index.index import EventIndex
 from tables.partition.partition import Partition
+from tests.simulation.loop import in_virtual_time
 from tests.world.waiting import until
 
 INTERVAL_S = 0.2
@@ -48,6 +49,7 @@ class Flushed:
         self.refold_queue.take_definitions()
 
 
+@in_virtual_time
 async def test_a_partition_is_flushed_when_something_changed_and_no_more_often_than_told() -> None:
     owned = Flushed()
     flushing = asyncio.create_task(flush(cast(OwnedPartition, owned)))
@@ -68,6 +70,7 @@ async def test_a_partition_is_flushed_when_something_changed_and_no_more_often_t
         flushing.cancel()
 
 
+@in_virtual_time
 async def test_what_was_defined_is_flushed_once_though_it_concerns_nobody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -94,6 +97,7 @@ async def test_what_was_defined_is_flushed_once_though_it_concerns_nobody(
         flushing.cancel()
 
 
+@in_virtual_time
 async def test_a_flush_waits_for_more_unless_it_is_wanted() -> None:
     owned = Flushed()
     owned.waits = True

@@ -286,8 +286,7 @@ async def test_others_fold_while_records_of_a_partition_are_tried(
     lanes = _Lanes(cast(Any, app), lambda _: partition, cast(Any, None), Turns())
     for number in (0, 1):
         lanes.put(RecordBatch([], TP("events", number), 0, 1, 0))
-    async with asyncio.timeout(10):
-        await until(lambda: folded == [1])
-        tried.set()
-        await until(lambda: folded == [1, 0])
+    await until(lambda: folded == [1])
+    tried.set()
+    await until(lambda: folded == [1, 0])
     lanes.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -21,7 +23,7 @@ from app.kafka.topics import admin_client
 from app.runtime.partition.owned import OwnedPartition
 from app.runtime.progress import Progress, ProgressTable
 from app.settings import Settings
-from tests.world.waiting import until
+from tests.world.waiting import eventually, until
 
 pytestmark = pytest.mark.servers
 
@@ -60,36 +62,43 @@ OWNED = cast(
 """A partition whose log has not passed its next cut."""
 
 
-async def _tick(settings: Settings, message_bytes: int) -> None:
-    """Tick a raw topic that takes records of so many bytes, for as long as several ticks take."""
+@asynccontextmanager
+async def _ticking(settings: Settings, message_bytes: int) -> AsyncIterator[None]:
+    """Tick a raw topic that takes records of so many bytes."""
     topic = settings.topic(settings.raw_topic)
     configs: dict[str, Any] = {"max.message.bytes": str(message_bytes)}
     async with admin_client(settings) as admin:
         await admin.create_topics([NewTopic(topic, 2, 1, topic_configs=configs)])
     appender = Appender(settings)
     await appender.start()
+    ticking = asyncio.create_task(ticker_of(settings, [OWNED], appender=appender).run())
     try:
-        async with asyncio.timeout(3):
-            await ticker_of(settings, [OWNED], appender=appender).run()
+        yield
     finally:
+        ticking.cancel()
+        await asyncio.wait([ticking])
         await appender.stop()
 
 
 async def test_ticks_are_appended_again_and_again(settings: Settings) -> None:
-    with pytest.raises(TimeoutError):
-        await _tick(settings, 1_000)
-    topic = settings.topic(settings.raw_topic)
-    assert (await bounds(settings, TopicPartition(topic, 1)))[1] > 1
+    tp = TopicPartition(settings.topic(settings.raw_topic), 1)
+
+    async def are_several() -> bool:
+        return (await bounds(settings, tp))[1] > 1
+
+    async with _ticking(settings, 1_000):
+        await eventually(are_several, True)
 
 
 async def test_a_tick_that_is_refused_is_told_and_sent_again(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.raises(TimeoutError):
-        await _tick(settings, 10)
-    told = [message for message in caplog.messages if "was refused" in message]
-    assert len(told) > 1
-    assert "MessageSizeTooLargeError" in told[0]
+    def told() -> list[str]:
+        return [message for message in caplog.messages if "was refused" in message]
+
+    async with _ticking(settings, 10):
+        await until(lambda: len(told()) > 1)
+    assert "MessageSizeTooLargeError" in told()[0]
 
 
 async def test_an_error_without_words_is_told_by_its_name(
@@ -133,7 +142,7 @@ async def test_a_report_or_who_waits_for_definitions_is_looked_at_at_once(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing else wakes the ticks while all is quiet."""
-    monkeypatch.setattr("agents.tick.TICK_EVERY_S", 60.0)
+    monkeypatch.setattr("agents.tick.TICK_EVERY_S", 600.0)
     wanted_ms, asked = -1, list[int]()
 
     class Followed:
@@ -146,16 +155,17 @@ async def test_a_report_or_who_waits_for_definitions_is_looked_at_at_once(
     ticker = ticker_of(settings, [], progress, followed=Followed())
     ticking = asyncio.create_task(ticker.run())
     try:
+        await until(lambda: bool(asked))
         await asyncio.sleep(5 * POLL_S)
         looks = len(asked)
         await asyncio.sleep(5 * POLL_S)
         assert len(asked) == looks
         progress.note(Progress(1, 0, NEVER_MS, 1, "", 0))
-        await until(lambda: len(asked) > looks, POLL_S)
+        await until(lambda: len(asked) > looks)
         await asyncio.sleep(5 * POLL_S)
         looks, wanted_ms = len(asked), 2**62
         progress.stirred.set()
         # It goes on until they are there.
-        await until(lambda: len(asked) > looks + 3, 8 * POLL_S)
+        await until(lambda: len(asked) > looks + 3)
     finally:
         ticking.cancel()

@@ -12,6 +12,7 @@ from agents import verify_samples
 from app.bounds.turns import Turns
 from app.runtime.scanning.scans import Scans
 from app.runtime.status import Observed, Status
+from tests.world.waiting import PATIENCE_S
 
 
 def sample(lag: int) -> Observed:
@@ -32,13 +33,13 @@ async def test_it_waits_while_a_partition_of_its_own_is_behind(
     await asyncio.sleep(0.1)
     assert not waiting.done()
     engine.status.observed[1] = sample(verify_samples.BEHIND_RECORDS)
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, PATIENCE_S)
 
 
 async def test_what_others_own_or_nobody_has_looked_at_yet_is_not_waited_for() -> None:
     engine = of_two_partitions()
     engine.status.observed = {0: sample(0), 2: sample(10**9)}
-    await asyncio.wait_for(verify_samples.until_folded(engine), 5)
+    await asyncio.wait_for(verify_samples.until_folded(engine), PATIENCE_S)
 
 
 async def test_it_makes_way_for_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +57,7 @@ async def test_it_makes_way_for_whoever_asks(monkeypatch: pytest.MonkeyPatch) ->
         asking = asyncio.create_task(asks())
         await asyncio.sleep(0)
         assert engine.scans.waiting == 1
-        await asyncio.wait_for(verify_samples.until_folded(engine), 5)
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(verify_samples.until_folded(engine), PATIENCE_S)
+        await asyncio.wait_for(waiting, PATIENCE_S)
     await asking
     assert engine.scans.waiting == 0

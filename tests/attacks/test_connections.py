@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.bounds.limits import CONNECTIONS, HEAD_S
+from app.bounds.limits import CONNECTIONS
 from tests.attacks.victim import Victim
+from tests.world.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.servers
 
@@ -55,13 +56,12 @@ async def first_line(stream: Stream, within_s: float = 10.0) -> bytes:
 
 async def test_idle_connections_make_room_for_others(victim: Victim) -> None:
     async with victim.attacked(), connected(victim, MANY) as silent:
-        await asyncio.sleep(1)
+        await until(lambda: sum(reader.at_eof() for reader, _ in silent) >= MANY - CONNECTIONS)
         metrics = await victim.metrics()
         open_now = sum(
             count for name, count in metrics.items() if name.startswith("meter_http_connections")
         )
         assert open_now <= CONNECTIONS
-        assert sum(reader.at_eof() for reader, _ in silent) >= MANY - CONNECTIONS
         status, _ = await victim.attacker.call("GET", "/organizations")
         assert status == 200
 
@@ -70,7 +70,7 @@ async def test_heads_that_do_not_come_are_given_up(victim: Victim) -> None:
     async with victim.attacked(), connected(victim, SLOW) as slow:
         for _, writer in slow:
             writer.write(b"GET /api/v1/plans HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
-        told = await asyncio.gather(*(first_line(each, HEAD_S + 5) for each in slow))
+        told = await asyncio.gather(*(first_line(each, PATIENCE_S) for each in slow))
         assert Counter(told) == {b"HTTP/1.1 408 Request Timeout": SLOW}
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.attacks.victim import ATTACKER, Victim, longest_stall_s
+from tests.attacks.victim import ATTACKER, SLACK, STALL_S, Victim, longest_stall_s
 from tests.world.cores import Stopwatch
 
 pytestmark = pytest.mark.servers
@@ -32,7 +32,8 @@ async def test_a_worker_that_stands_still_is_noticed(victim: Victim) -> None:
     async def freeze() -> None:
         async with victim.attacked():
             victim.worker.signal(signal.SIGSTOP)
-            await asyncio.sleep(1)
+            await victim.worker.stopped()
+            await asyncio.sleep(1.0 + STALL_S * SLACK)
             victim.worker.signal(signal.SIGCONT)
 
     with pytest.raises(AssertionError):

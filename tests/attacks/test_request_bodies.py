@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.bounds.limits import BODY_BYTES
+from app.bounds.limits import BODY_BYTES, BODY_S
 from tests.attacks.victim import ATTACKER, KEYS, MEBIBYTE, Victim
 
 pytestmark = pytest.mark.servers
@@ -126,7 +126,8 @@ async def test_bodies_that_come_slowly_leave_room_for_others(victim: Victim) -> 
         async with line_to(victim) as (reader, writer):
             writer.write(begun + half)
             with suppress(TimeoutError, ConnectionError):
-                async with asyncio.timeout(6):
+                # Who waits for memory is told before, and who has it is told after that.
+                async with asyncio.timeout(BODY_S - 1.0):
                     told.append(int((await reader.readline()).split()[1]))
 
     told: list[int] = []

@@ -109,7 +109,7 @@ async def send(
 
 async def _settled(conversation: Conversation, path: str, events_count: int) -> Json:
     """Events are answered within half a second of their fold, or their fold is awaited here."""
-    for _ in range(20):
+    for _ in range(600):
         usage: Json = (await conversation.must("GET", path))["customer_usage"]
         if sum(charge["events_count"] for charge in usage["charges_usage"]) >= events_count:
             return usage

@@ -17,6 +17,7 @@ from tests.faults.proxy import Proxy, proxy_to
 from tests.world.live.load import load, prove, supervised, world_on
 from tests.world.live.worker import WorkerProcess, worker_process
 from tests.world.live.world import SCALE, World
+from tests.world.waiting import until
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
@@ -74,7 +75,7 @@ async def test_slow_silent_half_closed_and_cut(
                 before = proxy.connections
                 proxy.half_close()
                 await asyncio.sleep(LASTS_S)
-                assert proxy.connections > before
+                await until(lambda: proxy.connections > before)
             await _is_counted_in_the_end(worker, world)
         assert traffic.sent > 0
         world.api.url = worker.url

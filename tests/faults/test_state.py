@@ -30,9 +30,10 @@ from app.runtime.topics.changelogs import CHECKPOINT_KEY
 from app.settings import Settings
 from tables.changelogged.checkpoint import Checkpoint
 from tests.world.live.committed import all_of, markers_written
-from tests.world.live.load import load, prove, world_on
+from tests.world.live.load import load, prove, serving, world_on
 from tests.world.live.producer import foreign_producer
 from tests.world.live.worker import WorkerProcess, worker_process
+from tests.world.live.world import World
 from tests.world.waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
@@ -102,7 +103,7 @@ async def test_local_state(live_settings: Settings, tmp_path: Path) -> None:
     ):
         async with load(world):
             for damage in (deleted, flipped):
-                await hit(worker, damage)
+                await hit(world, worker, damage)
                 assert "is torn" not in worker.said()
         world.api.url = worker.url
         await prove(world, tmp_path)
@@ -123,14 +124,16 @@ async def test_changelogs(live_settings: Settings, tmp_path: Path) -> None:
     ):
         async with load(world):
             for damage, torn in damages:
-                await hit(worker, damage, also_local=torn)
+                await hit(world, worker, damage, also_local=torn)
                 assert torn == ("is torn" in worker.said()), worker.tail()
         world.api.url = worker.url
         await prove(world, tmp_path)
 
 
-async def hit(worker: WorkerProcess, damage: Damage, *, also_local: bool = False) -> None:
-    """Stop the worker in order, damage something, and start it again."""
+async def hit(
+    world: World, worker: WorkerProcess, damage: Damage, *, also_local: bool = False
+) -> None:
+    """Stop the worker in order, damage something, and start it again until all is restored."""
     await asyncio.sleep(1)
     # In order, so that local state is as complete as it ever is.
     assert await worker.stop() == 0, worker.tail()
@@ -138,7 +141,7 @@ async def hit(worker: WorkerProcess, damage: Damage, *, also_local: bool = False
     if also_local:
         await deleted(worker)
     await worker.start()
-    await asyncio.sleep(1)
+    await serving(world, lambda: [worker.url])
     assert worker.is_running(), worker.tail()
 
 

@@ -189,6 +189,15 @@ async def test_torn_state_whose_events_are_deleted_stops_the_worker(
         assert await _state_of(live_settings) == kept
 
 
+async def gone(admin: Admin, topic: str) -> None:
+    """Until a topic that was deleted is no more."""
+
+    async def is_there() -> bool:
+        return topic in await admin.list_topics()
+
+    await eventually(is_there, False)
+
+
 @pytest.mark.parametrize("loss", ["deleted", "emptied", "created anew"])
 async def test_definitions_that_are_lost_stop_every_worker(
     live_settings: Settings, tmp_path: Path, loss: str
@@ -205,8 +214,8 @@ async def test_definitions_that_are_lost_stop_every_worker(
             else:
                 await admin.delete_topics([topic])
         if loss == "created anew":
-            await asyncio.sleep(0.5)
             async with admin_client(live_settings) as admin:
+                await gone(admin, topic)
                 await ensure_topics(live_settings, admin)
             async with foreign_producer(live_settings) as producer:
                 await producer.send_and_wait(topic, b"{}", partition=0)

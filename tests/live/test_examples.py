@@ -27,7 +27,7 @@ from app.wire.keys import home_partition
 from tests.live.installed import INSTALLED, ROOT, NotInstalled, cells_of, install, run
 from tests.world.events import cancel
 from tests.world.story import Story
-from tests.world.waiting import eventually
+from tests.world.waiting import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.servers
 
@@ -68,7 +68,7 @@ async def sent(kafka: str, topic: str) -> tuple[int, bytes, Event]:
     """Return where the one record of a topic lies, its key and its event."""
     consumer = AIOKafkaConsumer(topic, bootstrap_servers=kafka, auto_offset_reset="earliest")
     async with consumer:
-        message = await asyncio.wait_for(consumer.getone(), 10)
+        message = await asyncio.wait_for(consumer.getone(), PATIENCE_S)
     ((_, event),) = decode_record(message.value, [])
     assert isinstance(event, Event), event
     return message.partition, message.key, event

@@ -23,7 +23,7 @@ from app.redis.members import MemberStore
 from app.settings import HOST, Settings
 from tests.secured.authority import Authority
 from tests.world.live.servers import MakeSettings
-from tests.world.waiting import eventually
+from tests.world.waiting import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.servers
 
@@ -192,7 +192,7 @@ async def test_behind_sentinel_the_next_master_is_found(
         await eventually(copied.dbsize, 3)
         master.kill()
         # It waits for whoever takes over, and goes on there.
-        await asyncio.wait_for(store.write(0, 1, 8, [((A, "y"), b"2")]), 30)
+        await asyncio.wait_for(store.write(0, 1, 8, [((A, "y"), b"2")]), PATIENCE_S)
         assert await store.load_many(0, [(A, "x"), (A, "y")]) == [b"1", b"2"]
         promoted: Any = Redis.from_url(replica.url)
         servers.push_async_callback(promoted.aclose)
@@ -252,5 +252,5 @@ async def test_in_a_cluster_each_partition_lies_on_one_node(
         # Scripts are gone after a restart.
         for client in clients:
             await client.script_flush()
-        await asyncio.wait_for(store.write(5, 1, 4, [((A, "y"), b"2")]), 10)
+        await asyncio.wait_for(store.write(5, 1, 4, [((A, "y"), b"2")]), PATIENCE_S)
         assert await store.load_many(5, [(A, "x"), (A, "y")]) == [b"5", b"2"]

@@ -130,10 +130,8 @@ async def test_a_request_goes_with_its_answer(
     monkeypatch.setattr("app.api.server.Body", Noted)
     with _without_collector():
         await play(api)
-        await asyncio.sleep(0.1)
-        kept = [body for each in seen if (body := each()) is not None]
-    assert seen
-    assert not kept
+        assert seen
+        await until(lambda: not any(each() for each in seen))
 
 
 HEAD = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
@@ -180,7 +178,7 @@ async def _all_go(api: Running, said: tuple[bytes, ...], connected: list[Any]) -
         for patient in (bool(said), False):
             await _said(api, said, patient=patient)
         await until(lambda: len(connected) == 2)
-        await until(lambda: not any(each() for each in connected), 10)
+        await until(lambda: not any(each() for each in connected))
 
 
 @pytest.mark.parametrize("said", SAID.values(), ids=SAID)

@@ -16,6 +16,7 @@ from app.meter.errors import TimeBudgetExceeded, TooManyScans, Unavailable
 from app.meter.evidence import VerifyReport
 from app.queries.routing import CHANGED_HANDS
 from tests.app.api.conftest import Running
+from tests.world.waiting import PATIENCE_S
 
 FIRST = VerifyReport(
     partitions=(0,),
@@ -55,7 +56,7 @@ async def test_the_last_line_says_why_there_are_no_more(
 async def test_a_defect_ends_the_answer(api: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     failing(api, monkeypatch, RuntimeError("a defect"))
     with pytest.raises(ClientError):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await api.call("POST", "/api/v1/verify", {})
 
 
@@ -64,6 +65,6 @@ async def test_the_command_ends_when_an_answer_breaks_off(
 ) -> None:
     failing(api, monkeypatch, RuntimeError("a defect"))
     given = ["--url", api.base_url, "--key", api.key]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         result = await asyncio.to_thread(CliRunner().invoke, verify, given)
     assert result.exit_code == NO_VERDICT

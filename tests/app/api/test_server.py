@@ -12,6 +12,7 @@ from app.bounds.limits import BODY_BYTES
 from app.meter.health import Reason
 from tests.app.api.conftest import Running
 from tests.app.api.ledger import ORGANIZATION
+from tests.world.waiting import PATIENCE_S
 
 UNAUTHORIZED = {"status": 401, "error": "Unauthorized"}
 METRIC = {"name": "n", "code": "c", "aggregation_type": "count_agg"}
@@ -166,7 +167,7 @@ async def test_what_is_no_http_gets_json(api: Running, request_bytes: bytes) -> 
     port = int(api.base_url.rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request_bytes)
-    answer = await asyncio.wait_for(reader.read(), 10)
+    answer = await asyncio.wait_for(reader.read(), PATIENCE_S)
     writer.close()
     await writer.wait_closed()
     head, _, body = answer.partition(b"\r\n\r\n")
@@ -180,7 +181,7 @@ async def test_odd_targets_get_json(api: Running, path: str) -> None:
     port = int(api.base_url.rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"OPTIONS {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
-    head, _, body = (await asyncio.wait_for(reader.read(), 10)).partition(b"\r\n\r\n")
+    head, _, body = (await asyncio.wait_for(reader.read(), PATIENCE_S)).partition(b"\r\n\r\n")
     writer.close()
     await writer.wait_closed()
     assert json.loads(body)["status"] in (404, 405), head

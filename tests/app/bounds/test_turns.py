@@ -24,6 +24,7 @@ from app.bounds.turns import (
     in_order,
     weighed,
 )
+from tests.world.waiting import PATIENCE_S
 
 
 class Clock:
@@ -155,7 +156,7 @@ async def test_while_the_fold_waits_for_something_else_the_rest_waits_as_long_as
         await turns.run(Work("request"), clock.busy(TURN_S / 2))
         await asyncio.sleep(5 * TURN_S)
         assert clock() == pytest.approx(3 * TURN_S)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         assert await scan == pytest.approx(1.0)
 
 
@@ -202,7 +203,7 @@ async def test_cancelled_at_the_moment_of_its_turn_it_gives_that_back_too(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await turns.run(Work("fold"), clock.busy(0.002))
 
 

@@ -20,7 +20,7 @@ from tests.app.kafka.workers import (
     send,
     worker,
 )
-from tests.world.waiting import until
+from tests.world.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.servers
 
@@ -153,6 +153,6 @@ async def test_a_crash_waits_for_no_partition_that_begins(
         beginning = asyncio.create_task(owner.restored(1))
         await asked.wait()
         await owner.app.crash(ValueError("another partition cannot be restored"))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             await owner.app.stop()
         beginning.cancel()

@@ -16,7 +16,7 @@ from app.kafka.fetch_sessions import FetchSession, SessionFetch
 from app.kafka.topics import admin_client
 from app.settings import Settings
 from tests.world.live.producer import foreign_producer
-from tests.world.waiting import until
+from tests.world.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.servers
 
@@ -56,7 +56,7 @@ class Reading:
 
     async def read(self, count: int) -> list[str]:
         found: list[str] = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while len(found) < count:
                 fetched = await self.consumer.getmany(timeout_ms=200)
                 found += [r.value.decode() for records in fetched.values() for r in records]

@@ -11,6 +11,7 @@ from app.errors import TopicRefused
 from app.kafka.subscriptions import require_same_topics
 from app.kafka.topics import EVENTS_REKEYED, admin_client, ensure_topics
 from app.settings import Settings
+from tests.world.waiting import PATIENCE_S
 
 
 async def test_a_group_that_reads_other_topics_is_not_joined(settings: Settings) -> None:
@@ -25,7 +26,7 @@ async def test_a_group_that_reads_other_topics_is_not_joined(settings: Settings)
         )
         await member.start()
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_S):
                 while not member.assignment():
                     await asyncio.sleep(0.1)
             await require_same_topics(settings, admin)

@@ -28,6 +28,7 @@ from app.kafka.topics import (
 )
 from app.settings import Settings
 from tests.world.live.servers import MakeSettings
+from tests.world.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ async def _create(
 
 async def _until_partitions(admin: AIOKafkaAdminClient, name: str, partitions: int) -> None:
     """The controller's answer is ahead of what the broker tells clients."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while len((await admin.describe_topics([name]))[0]["partitions"]) != partitions:
             await asyncio.sleep(0.02)
 

@@ -29,7 +29,7 @@ from app.settings import Settings
 from app.wire.published_headers import headers_of
 from tests.app.kafka.workers import delete_before
 from tests.world.live.committed import all_of, markers_written
-from tests.world.waiting import until
+from tests.world.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.servers
 
@@ -154,7 +154,7 @@ async def test_a_newer_owner_fences_the_older_one(
     await new.commit([row(cells, b"k", b"new")])
     for _ in range(2):
         with pytest.raises(Fenced):
-            await asyncio.wait_for(old.commit([row(cells, b"k", b"zombie")]), 10)
+            await asyncio.wait_for(old.commit([row(cells, b"k", b"zombie")]), PATIENCE_S)
     other = await started(1)
     await other.commit([row(cells, b"k", b"other")])
     await new.commit([row(cells, b"k", b"newer")])
@@ -215,7 +215,7 @@ async def test_a_refused_record_leaves_no_trace_and_ends_the_producer(
     await plain.start()
     await plain.send_and_wait(cells.topic, b"after", partition=0)
     await plain.stop()
-    assert await asyncio.wait_for(all_rows(settings, cells), 10) == [(b"", b"after")]
+    assert await asyncio.wait_for(all_rows(settings, cells), PATIENCE_S) == [(b"", b"after")]
 
 
 def bytes_of_noise(size: int) -> bytes:
@@ -237,7 +237,7 @@ async def test_reading_begins_at_the_first_record_that_is_left(
 
 
 async def test_reading_an_empty_log_ends(settings: Settings, cells: TopicPartition) -> None:
-    assert await asyncio.wait_for(all_rows(settings, cells), 10) == []
+    assert await asyncio.wait_for(all_rows(settings, cells), PATIENCE_S) == []
 
 
 async def test_a_scan_stops_before_its_end_and_tells_what_is_gone(
@@ -310,7 +310,7 @@ async def test_a_log_is_followed_over_a_restart_of_the_broker(
             taken.extend(records)
 
     taking = asyncio.create_task(take())
-    await asyncio.wait_for(reader.caught_up.wait(), 20)
+    await asyncio.wait_for(reader.caught_up.wait(), PATIENCE_S)
     assert [record.value for record in taken] == [b"%d" % n for n in range(10)]
     await own_kafka.stop()
     await asyncio.sleep(0.5)
@@ -338,7 +338,7 @@ async def test_a_producer_stops_though_its_broker_is_gone(
     await asyncio.sleep(1.0)
     committing.cancel()
     await asyncio.wait([committing])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await producer.stop()
 
 

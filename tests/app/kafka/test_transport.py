@@ -41,7 +41,7 @@ from tests.app.kafka.workers import (
 )
 from tests.world.batches import batch_bytes, record_bytes
 from tests.world.live.producer import send_bytes
-from tests.world.waiting import until
+from tests.world.waiting import PATIENCE_S, eventually, until
 
 pytestmark = pytest.mark.servers
 
@@ -100,11 +100,12 @@ async def test_only_what_is_acknowledged_is_committed(ready: Settings) -> None:
         # An earlier batch of partition 0 is missing.
         later = owner.folded[-1]
         assert owner.app.batches.acknowledge(later)
+        without = {TP(raw, 1): 100, TP(raw, 2): 100, TP(raw, 3): 100}
+        await eventually(lambda: committed(ready), without)
         await asyncio.sleep(1.0)
-        assert await committed(ready) == {TP(raw, 1): 100, TP(raw, 2): 100, TP(raw, 3): 100}
+        assert await committed(ready) == without
         assert all(owner.app.batches.acknowledge(batch) for batch in held)
-        await asyncio.sleep(1.0)
-        assert (await committed(ready))[TP(raw, 0)] == 101
+        await eventually(lambda: committed(ready), without | {TP(raw, 0): 101})
 
 
 async def test_the_state_decides_where_to_go_on(ready: Settings) -> None:
@@ -291,11 +292,17 @@ async def test_a_restore_is_given_up_for_a_rebalance(ready: Settings) -> None:
             await until(lambda: len(durable.all_values()) == 400)
             assert slow.log[1] == "release [0, 1, 2, 3]"
             assert app.crash_reason is None
-            await asyncio.wait_for(starting, 20.0)
+            await asyncio.wait_for(starting, PATIENCE_S)
             await app.stop()
     finally:
         starting.cancel()
     assert sorted(durable.all_values()) == numbers(400)
+
+
+def waiting(owner: Owner) -> int:
+    """Records that are handed on and not folded yet."""
+    consumer = cast(BatchConsumer, owner.app.consumer)
+    return sum(consumer._next.values()) - sum(n for n in owner.next.values() if n > 0)
 
 
 async def test_a_slow_reader_holds_few_batches(ready: Settings) -> None:
@@ -304,10 +311,9 @@ async def test_a_slow_reader_holds_few_batches(ready: Settings) -> None:
     await send(ready, raw, numbers(20_000))
     async with worker("a", ready, durable, broker_max_poll_records=50) as owner:
         owner.can_fold.clear()
-        await asyncio.sleep(2.0)
-        consumer = cast(BatchConsumer, owner.app.consumer)
-        waiting = sum(consumer._next.values()) - sum(n for n in owner.next.values() if n > 0)
-        assert 50 * QUEUED_BATCHES / 2 < waiting <= 50 * (QUEUED_BATCHES + 2)
+        await until(lambda: waiting(owner) > 50 * QUEUED_BATCHES / 2)
+        await asyncio.sleep(1.0)
+        assert waiting(owner) <= 50 * (QUEUED_BATCHES + 2)
         owner.can_fold.set()
         await until(lambda: len(durable.all_values()) == 20_000)
     assert sorted(durable.all_values()) == numbers(20_000)
@@ -337,14 +343,16 @@ async def test_what_waits_for_its_turn_is_void_once_partitions_are_released(
         await until(lambda: bool(owner.partitions))
         owner.can_fold.clear()
         owner.flush_s = None
-        await asyncio.sleep(1.0)
+        # Several, so that one of them is taken, and others are not.
+        await until(lambda: waiting(owner) > 50 * QUEUED_BATCHES / 2)
         begun = len(owner.folded)
         async with worker("b", ready, durable):
             try:
                 await until(owner.releasing.is_set)
                 owner.can_fold.set()
-                await asyncio.sleep(0.5)
                 # The one whose turn it was.
+                await until(lambda: len(owner.folded) == begun + 1)
+                await asyncio.sleep(0.5)
                 assert len(owner.folded) == begun + 1
             finally:
                 # Neither worker stops while it waits.

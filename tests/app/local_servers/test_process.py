@@ -11,6 +11,7 @@ import pytest
 
 from app.errors import StackError
 from app.local_servers.process import TAIL_LINES, ServerProcess
+from tests.world.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ async def test_not_ready_in_time_is_told_and_ended(process: ServerProcess) -> No
 async def test_only_the_end_of_a_long_log_is_shown(process: ServerProcess) -> None:
     process.start(_python("[print('line', n) for n in range(1000)]; raise SystemExit(3)"))
     with pytest.raises(StackError, match=r"code 3") as told:
-        await process.wait_ready(_never, timeout_s=20)
+        await process.wait_ready(_never, timeout_s=PATIENCE_S)
     assert "line 999" in str(told.value)
     assert f"line {999 - TAIL_LINES}\n" not in str(told.value)
 
@@ -53,7 +54,7 @@ async def test_one_that_does_not_end_is_killed(process: ServerProcess, tmp_path:
     async def deaf() -> bool:
         return "deaf" in (tmp_path / "logs" / "thing.log").read_text()
 
-    await process.wait_ready(deaf, timeout_s=20)
+    await process.wait_ready(deaf, timeout_s=PATIENCE_S)
     began = time.monotonic()
     await process.stop(timeout_s=0.5)
     assert 0.5 <= time.monotonic() - began < 5

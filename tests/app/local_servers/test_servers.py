@@ -23,6 +23,7 @@ from app.local_servers.ports import free_ports
 from app.local_servers.redis import BUNDLING_PACKAGES, LocalRedis, find_redis_server
 from app.settings import HOST, Settings
 from tests.world.live.paused import pause, resume
+from tests.world.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.servers
 
@@ -50,7 +51,7 @@ async def _values(kafka: LocalKafka, count: int) -> list[bytes]:
     try:
         consumer.assign([TopicPartition("things", 0)])
         await consumer.seek_to_beginning()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             return [(await consumer.getone()).value for _ in range(count)]
     finally:
         await consumer.stop()
@@ -111,7 +112,7 @@ async def test_a_paused_server_can_be_stopped(tmp_path: Path) -> None:
     redis = LocalRedis(tmp_path)
     await redis.start()
     pause(redis.process)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await redis.stop()
     assert not redis.process.is_running()
 
@@ -197,7 +198,7 @@ async def test_a_server_ends_when_its_owner_is_killed(tmp_path: Path) -> None:
         assert owner.stdout
         server = psutil.Process(int(owner.stdout.readline()))
         owner.send_signal(signal.SIGKILL)
-    gone, alive = psutil.wait_procs([server], timeout=10)
+    gone, alive = psutil.wait_procs([server], timeout=PATIENCE_S)
     assert (len(gone), len(alive)) == (1, 0)
 
 

@@ -22,6 +22,7 @@ from app.errors import StackError
 from app.local_servers.ports import free_ports, is_free
 from app.local_servers.stack import exclusive, local_stack
 from tests.world.live.servers import MakeSettings
+from tests.world.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.servers
 
@@ -75,8 +76,8 @@ async def test_stack_runs_until_ctrl_c_and_keeps_what_it_holds(tmp_path: Path) -
             servers = psutil.Process(meter.pid).children()
             assert len(servers) == 2
             meter.send_signal(signal.SIGINT)
-            assert meter.wait(30) == 0
-            assert psutil.wait_procs(servers, timeout=1)[1] == []
+            assert meter.wait(PATIENCE_S) == 0
+            assert psutil.wait_procs(servers, timeout=PATIENCE_S)[1] == []
     assert (tmp_path / "logs" / "kafka.log").stat().st_size > 0
 
 
@@ -86,10 +87,10 @@ def test_a_server_that_dies_ends_the_stack_with_its_name(tmp_path: Path) -> None
         servers = psutil.Process(meter.pid).children()
         (redis,) = [server for server in servers if "redis" in server.name()]
         redis.kill()
-        assert meter.wait(60) == 1
+        assert meter.wait(PATIENCE_S) == 1
         assert meter.stdout
         told = meter.stdout.read()
-        assert psutil.wait_procs(servers, timeout=1)[1] == []
+        assert psutil.wait_procs(servers, timeout=PATIENCE_S)[1] == []
     assert told.startswith("Redis ended by itself; the others are stopped")
     assert "Error: Redis ended by itself (code -9)" in told
     assert "Traceback" not in told
@@ -110,13 +111,13 @@ def test_ctrl_c_while_starting_leaves_no_server(tmp_path: Path) -> None:
         servers = psutil.Process(meter.pid).children()
         assert servers
         meter.send_signal(signal.SIGINT)
-        assert meter.wait(60) == 0
-        assert psutil.wait_procs(servers, timeout=1)[1] == []
+        assert meter.wait(PATIENCE_S) == 0
+        assert psutil.wait_procs(servers, timeout=PATIENCE_S)[1] == []
 
 
 def test_a_second_stack_on_one_directory_is_refused(tmp_path: Path) -> None:
     with exclusive(tmp_path), _meter_stack(tmp_path) as meter:
-        assert meter.wait(30) == 1
+        assert meter.wait(PATIENCE_S) == 1
         assert meter.stdout
         told = meter.stdout.read()
     assert "Another meter is running" in told
@@ -146,7 +147,7 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 async def test_configured_servers_are_used_as_they_are(make_settings: MakeSettings) -> None:
     settings = make_settings(kafka_bootstrap_servers="broker.example:1", redis_url="redis.example")
     told: list[str] = []
-    async with asyncio.timeout(5), local_stack(settings, told.append) as running:
+    async with asyncio.timeout(PATIENCE_S), local_stack(settings, told.append) as running:
         assert running == settings
     assert told == []
 

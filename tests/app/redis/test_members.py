@@ -23,6 +23,7 @@ from app.redis.members import MEMBERS_IN_A_CALL, MOST_MEMBERS, MembersState, Mem
 from app.settings import Settings
 from tables.changelogged.members import MemberKey
 from tests.world.live.servers import MakeSettings
+from tests.world.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.servers
 
@@ -296,6 +297,7 @@ async def test_writes_wait_while_redis_takes_none(
         writing = asyncio.create_task(
             store.write(0, 1, 2, [member(A, "x", None), member(B, "y", b"1")])
         )
+        await until(lambda: not store.available)
         await asyncio.sleep(0.3)
         assert (writing.done(), store.available) == (False, False)
         await _told(redis, take)
@@ -320,7 +322,7 @@ async def test_who_writes_to_a_full_redis_ends_when_asked(
             writing = asyncio.create_task(store.write(0, 1, 1, []))
             await asyncio.sleep(each % 20 / 1000)
             writing.cancel()
-            ended, _ = await asyncio.wait([writing], timeout=5)
+            ended, _ = await asyncio.wait([writing], timeout=PATIENCE_S)
             assert ended, f"after {each % 20} ms"
         await store.stop()
 
@@ -550,8 +552,8 @@ async def test_calls_wait_while_redis_is_away(make_settings: MakeSettings, tmp_p
         assert await store.stands_at(1, 7) is None
         was_available = store.available
         await own.start()
-        await asyncio.wait_for(writing, 20)
-        assert await asyncio.wait_for(loading, 20) == [b"1"]
+        await asyncio.wait_for(writing, PATIENCE_S)
+        assert await asyncio.wait_for(loading, PATIENCE_S) == [b"1"]
         assert await store.load_many(0, [(A, "x"), (A, "y")]) == [b"1", b"2"]
         assert (was_available, store.available) == (False, True)
         assert await store.stands_at(0, 2) is True

@@ -27,7 +27,7 @@ from app.runtime.delivery import Delivery
 from app.runtime.ownership import Ownership
 from app.runtime.status import Tally
 from app.runtime.tasks import Work
-from tests.world.waiting import until
+from tests.world.waiting import PATIENCE_S, until
 
 Act = Callable[[], Coroutine[Any, Any, None]]
 
@@ -356,7 +356,7 @@ async def test_a_last_flush_that_takes_long_holds_nobody_up(
     async with standing(slow):
         releasing = asyncio.create_task(world.release(0, 1))
         slow.waits_for_definitions = waits_for_definitions
-        await asyncio.wait_for(releasing, 5)
+        await asyncio.wait_for(releasing, PATIENCE_S)
     assert world.state_of(slow) == state
     assert sorted(world.ownership.parked) == ([0, 1] if state == "parked" else [1])
 
@@ -555,7 +555,7 @@ async def test_a_partition_that_cannot_be_flushed_keeps_no_other_waiting(world: 
         sick.failing = True
         await world.release(0, 1)
         assigning = asyncio.create_task(world.given(0, 1))
-        await until(lambda: 1 in world.ownership.owned, timeout_s=5)
+        await until(lambda: 1 in world.ownership.owned)
         await assigning
         assert world.ownership.coming == {0}
         assert world.app.delivering.keys() == {0, 1}

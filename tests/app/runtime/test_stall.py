@@ -51,6 +51,7 @@ async def test_a_stall_is_observed_and_its_holder_named() -> None:
         time.sleep(0.3)
         yield
 
+    began_s = time.perf_counter()
     async with measured(turns) as registry:
         before = over(registry, "0.25")
         await turns.run(Work("refold"), slow())
@@ -58,7 +59,8 @@ async def test_a_stall_is_observed_and_its_holder_named() -> None:
         # A busy machine adds to what is seen, and takes nothing away.
         assert over(registry, "0.25") > before
         assert held(registry, "refold") >= 0.3
-        assert held(registry, "other") < held(registry, "refold")
+        whole_s = time.perf_counter() - began_s
+        assert held(registry, "other") <= whole_s - held(registry, "refold")
 
 
 class Loop:

@@ -123,7 +123,7 @@ async def figure(settings: Settings, name: str) -> float:
 
 async def says(settings: Settings, line: str) -> None:
     """Wait until the metrics have a line."""
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(PATIENCE_S):
         while f"\n{line}\n" not in await page(settings):
             await asyncio.sleep(0.1)
 

@@ -57,7 +57,7 @@ from tests.world.definitions_log import metric_body, plan_body, subscription_bod
 from tests.world.live.receiver import Receiver, Request
 from tests.world.live.webhooks import running_webhooks
 from tests.world.live.worker import ROOT, environment_of
-from tests.world.waiting import until
+from tests.world.waiting import eventually, until
 
 METRIC = commands.create_billable_metric(ORG, metric_body("storage"))
 
@@ -324,17 +324,15 @@ async def test_two_processes_share_the_work_and_one_goes_on_for_both(
             value = alert(f"s{partition}", since + partition)
             await topics.append("usage-alerts", value, partition=partition)
 
+    async def are_shared() -> bool:
+        found = [await read_partitions(each) for each in (settings, other)]
+        return sum(found) == 3 * settings.raw_partitions + 1 and all(found)
+
     async with running_webhooks(settings):
         await assigned(settings)
         await topics.endpoint(f"{receiver.url}/a")
         async with running_webhooks(other):
-            for _ in range(300):
-                found = [await read_partitions(each) for each in (settings, other)]
-                if sum(found) == 3 * settings.raw_partitions + 1 and all(found):
-                    break
-                await asyncio.sleep(0.1)
-            else:
-                raise AssertionError(found)
+            await eventually(are_shared, True)
             await send(0)
             await topics.define(METRIC)
             await until(lambda: len({one.key for one in receiver.requests}) == 3)

@@ -15,6 +15,7 @@ import pytest
 from app.api.http import bodies, connections
 from app.bounds.limits import BODY_BYTES, BODY_VALUES
 from tests.app.api.conftest import Running
+from tests.world.waiting import PATIENCE_S
 
 METRIC = b'{"billable_metric":{"name":"n","code":"c","aggregation_type":"count_agg"}}'
 
@@ -38,7 +39,7 @@ class Line:
 
     async def answer(self) -> tuple[int, dict[str, str], Any]:
         """Status, headers, JSON."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
             first, *lines = head.strip().split("\r\n")
             headers = {name.lower(): value for name, _, value in (x.partition(": ") for x in lines)}
@@ -46,9 +47,9 @@ class Line:
         return int(first.split()[1]), headers, json.loads(body)
 
     async def ended(self) -> bool:
-        """Whether the server closes within two seconds."""
+        """Whether the server closes."""
         try:
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(PATIENCE_S):
                 return await self.reader.read() == b""
         except TimeoutError:
             return False

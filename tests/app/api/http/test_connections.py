@@ -55,11 +55,22 @@ async def opened(small: Running) -> AsyncIterator[Open]:
         yield lambda: lines.enter_async_context(line_to(small))
 
 
-async def in_hand(line: Line) -> None:
+async def in_hand(running: Running, line: Line) -> None:
     """Let a request begin that waits for its body."""
+    assert running.server is not None
+    clients, here = running.server._listening[0], line.writer.get_extra_info("sockname")
+
+    def idle() -> list[bool]:
+        return [
+            each.is_idle
+            for each in clients._open
+            if each._wire is not None and each._wire.get_extra_info("peername") == here
+        ]
+
+    await until(lambda: idle() == [True])
     await line.head(Content_Length=100)
     line.writer.write(b"{")
-    await asyncio.sleep(0.05)
+    await until(lambda: idle() == [False])
 
 
 async def test_the_longest_idle_makes_room(small: Running, opened: Open) -> None:
@@ -67,7 +78,7 @@ async def test_the_longest_idle_makes_room(small: Running, opened: Open) -> None
     for _ in range(MOST):
         lines.append(await opened())
         await asyncio.sleep(0.02)
-    await in_hand(lines[0])
+    await in_hand(small, lines[0])
     newest = await opened()
     await newest.head("/api/v1/plans", "GET")
     assert (await newest.answer())[0] == 200
@@ -111,7 +122,7 @@ async def test_who_shakes_no_hands_makes_room(
         await asked(alone, "other")
         assert not silent[1].reader.at_eof()
         for line in (alone, newest):
-            await in_hand(line)
+            await in_hand(running, line)
         monkeypatch.setattr(connections, "IN_USE_S", 0.0)
         await asked(await shaken(), "full")
         assert await silent[1].ended()
@@ -153,7 +164,7 @@ async def test_who_asked_just_now_keeps_its_place_while_others_have_the_rest(
     alone, *busy = [await opened() for _ in range(MOST)]
     await asked(alone, "other")
     for line in busy:
-        await in_hand(line)
+        await in_hand(small, line)
     assert (await (await opened()).answer())[0] == 503
     await asked(alone, "other")
     monkeypatch.setattr(connections, "IN_USE_S", 0.0)
@@ -167,7 +178,7 @@ async def test_a_new_one_waits_for_a_place(
     monkeypatch.setattr(connections, "ROOM_S", 30.0)
     lines = [await opened() for _ in range(MOST)]
     for line in lines:
-        await in_hand(line)
+        await in_hand(small, line)
     newest = await opened()
     asking = asyncio.create_task(asked(newest, "other"))
     await asyncio.sleep(0.1)
@@ -179,7 +190,7 @@ async def test_a_new_one_waits_for_a_place(
 async def test_when_all_are_busy_a_new_one_is_told(small: Running, opened: Open) -> None:
     lines = [await opened() for _ in range(MOST)]
     for line in lines:
-        await in_hand(line)
+        await in_hand(small, line)
     newest = await opened()
     status, headers, body = await newest.answer()
     assert (status, body["code"]) == (503, "too_many_connections")
@@ -292,9 +303,11 @@ async def test_who_takes_nothing_is_cut(long: Running, tap: Tap) -> None:
     (slow,) = (each for each in clients._open if not each.is_idle)
     wire = slow._wire
     assert wire is not None
-    await asyncio.sleep(0.3)
-    assert 0 < wire.get_write_buffer_size() < 1024 * 1024, "the rest waits outside"
-    await until(lambda: slow not in clients._open)
+    waiting = [0]
+    while slow in clients._open:
+        waiting.append(wire.get_write_buffer_size())
+        await asyncio.sleep(0.02)
+    assert 0 < max(waiting) < 1024 * 1024, "the rest waits outside"
 
 
 async def test_who_takes_slowly_is_served(long: Running, tap: Tap) -> None:

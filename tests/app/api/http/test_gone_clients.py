@@ -11,6 +11,7 @@ import pytest
 from app.meter.errors import Unavailable
 from tests.app.api.conftest import Running
 from tests.app.api.http.test_bodies import line_to
+from tests.world.waiting import PATIENCE_S
 
 EVENT = b'{"event":{"transaction_id":"t","external_subscription_id":"s","code":"c"}}'
 
@@ -52,7 +53,7 @@ async def test_a_read_ends_with_its_client(api: Running, monkeypatch: pytest.Mon
     async with line_to(api) as line:
         await line.head("/api/v1/events/t", "GET")
         await held.begun.wait()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE_S):
         await held.ended.wait()
     assert held.cancelled
 
@@ -65,7 +66,7 @@ async def test_a_write_goes_on_without_its_client(
     await left_while_written(api, held)
     assert not held.ended.is_set()
     held.release.set()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE_S):
         await held.ended.wait()
     assert not held.cancelled
     assert (await api.call("GET", "/api/v1/events/t")).status == 200
@@ -81,7 +82,7 @@ async def test_a_write_that_fails_without_its_client_is_nobody_s_error(
     monkeypatch.setattr(api.meter, "append", held)
     await left_while_written(api, held)
     held.release.set()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE_S):
         await held.ended.wait()
     await asyncio.sleep(0.1)
     # So that a task tells now what it has to tell.

@@ -20,6 +20,7 @@ from tests.world.clock import START_MS, ManualClock
 from tests.world.definitions import ORG, SETTINGS, SUBSCRIPTION, definitions_of
 from tests.world.events import arrived
 from tests.world.partition import Live
+from tests.world.waiting import PATIENCE_S
 
 GRID_MS = SETTINGS.close_grid_s * 1000
 
@@ -210,7 +211,7 @@ async def test_a_fold_that_waits_holds_up_no_flush_of_another_partition(
         held = asyncio.create_task(waiting.flush())
         await asyncio.sleep(0)
         with pytest.raises(Fenced):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 await other.flush()
         assert packed == [1]
     with pytest.raises(Fenced):

@@ -30,6 +30,7 @@ from tests.world.definitions import ORG, SUBSCRIPTION, definitions_of
 from tests.world.events import arrived
 from tests.world.live.paused import pause, resume
 from tests.world.partition import Live
+from tests.world.waiting import PATIENCE_S
 
 SET = b"set"
 ADDED = MemberOperation(START_MS, START_MS, START_MS, (START_MS, 0, 0, 0), True)
@@ -110,7 +111,7 @@ async def test_a_query_does_not_wait_for_a_redis_that_stalls(
         await asyncio.sleep(0.1)
         assert owned.life.state is State.RUNNING
         with pytest.raises(Unavailable):
-            await asyncio.wait_for(asking, 10)
+            await asyncio.wait_for(asking, PATIENCE_S)
     finally:
         resume(own_redis.process)
     monkeypatch.setattr(module, 60.0)

@@ -111,7 +111,7 @@ async def test_who_cannot_be_restored_yet_keeps_no_other_waiting(
     sick = restoring.begin(range(RESTORED_AT_ONCE))
     await until(lambda: len(restoring.paused) == RESTORED_AT_ONCE, every_s=0)
     (sound,) = restoring.begin([RESTORED_AT_ONCE])
-    await until(sound.done, timeout_s=5)
+    await until(sound.done)
     assert not any(task.done() for task in sick)
     for task in sick:
         task.cancel()
