@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaProducer
 
 from app.bounds.limits import OPEN_TRANSACTION_S
 from app.local_servers.kafka import LocalKafka
-from tests.attacks.victim import Victim, restores
+from tests.attacks.victim import Victim, folded, restores
 from tests.world.live.api import text_of
 from tests.world.live.paused import pause, resume
 from tests.world.waiting import PATIENCE_S, eventually
@@ -72,12 +72,6 @@ async def test_a_frozen_broker_ends_nothing(victim: Victim, local_kafka: LocalKa
     assert "Kafka lost: no answer from 1 of 1 brokers for 5 s" in victim.worker.said()
     # The victim of the next file begins with a broker that is back.
     await victim.attacker.make_metric("after", "count_agg")
-
-
-def folded(metrics: dict[str, float]) -> float:
-    """Events folded until then."""
-    name = "meter_events_folded_total"
-    return sum(value for each, value in metrics.items() if each.startswith(name))
 
 
 async def _says(url: str, text: str) -> bool:

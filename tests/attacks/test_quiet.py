@@ -12,15 +12,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.attacks.victim import ATTACKER, SLACK, STALL_S, Victim, longest_stall_s
+from tests.attacks.victim import ATTACKER, SLACK, STALL_S, Victim, folded, longest_stall_s
 from tests.world.cores import Stopwatch
+from tests.world.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.servers
 
 
 async def test_with_no_attack_every_budget_is_kept(victim: Victim) -> None:
     async with victim.attacked() as attacked:
+        before = folded(await victim.metrics())
         await asyncio.sleep(2)
+        async with asyncio.timeout(PATIENCE_S):
+            while folded(await victim.metrics()) < before + 100:
+                await asyncio.sleep(0.1)
     assert attacked.seen.sent > 50
     assert len(attacked.seen.queries) > 10
     assert victim.attacker is not victim.reader

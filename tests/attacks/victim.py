@@ -294,6 +294,12 @@ def restores(metrics: Mapping[str, float]) -> float:
     return sum(metrics.get(name + source, 0.0) for source in ("changelog", "raw"))
 
 
+def folded(metrics: Mapping[str, float]) -> float:
+    """Events folded until then."""
+    name = "meter_events_folded_total"
+    return sum(value for each, value in metrics.items() if each.startswith(name))
+
+
 def percentile(taken_s: Sequence[float], share: float) -> float:
     """Of some times; there have to be any."""
     assert taken_s, "nothing was measured"

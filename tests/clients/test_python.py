@@ -286,7 +286,7 @@ async def test_events_and_usage(client: Any, months: Months) -> None:
 
 async def past_usage(client: Any, external_id: str, units: str) -> Any:
     """The previous month, once the revision with the late events is published."""
-    for _ in range(100):
+    for _ in range(600):
         answer = await blocking(
             client.customers.past_usage,
             f"customer-{external_id}",

@@ -149,7 +149,7 @@ async def test_a_consumer_over_tls_is_closed_at_once(
         return time.monotonic() - began_s
 
     # The loop that workers have: it waits for the other side's part in closing.
-    assert await asyncio.to_thread(uvloop.run, close()) < 2.0
+    assert await asyncio.to_thread(uvloop.run, close()) < 10.0
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from app.api.descriptions import openapi_document
 from app.api.endpoints.table import DESCRIBED
 from tests.app.api.conftest import Running, start
 from tests.world.profiles import TIMES, count
+from tests.world.waiting import PATIENCE_S
 
 # Round trip, so that the schema is plain JSON as a client would get it.
 DOCUMENT = json.loads(json.dumps(openapi_document(DESCRIBED)))
@@ -53,7 +54,7 @@ class Thread:
         self.url = self.running.base_url
 
     def _do(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_S)
 
     async def _start(self) -> Running:
         return await start(ClientSession())
@@ -96,7 +97,9 @@ def client() -> Iterator[requests.Session]:
 @SCHEMA.parametrize()
 @FUZZED
 def test_described_operations(case: Any, api_thread: Thread, client: requests.Session) -> None:
-    response = case.call(base_url=api_thread.url, headers=AUTHORIZED, session=client)
+    response = case.call(
+        base_url=api_thread.url, headers=AUTHORIZED, session=client, timeout=PATIENCE_S
+    )
     case.validate_response(
         response,
         checks=[
@@ -155,7 +158,7 @@ def test_anything_gets_json(
         f"{api_thread.url}{path}?{quote(query, safe='=&[]%')}",
         data=body,
         headers=AUTHORIZED,
-        timeout=30,
+        timeout=PATIENCE_S,
     )
     assert response.status_code < 500, response.text
     assert response.headers["Content-Type"].startswith("application/json")

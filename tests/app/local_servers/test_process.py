@@ -47,7 +47,7 @@ async def test_one_that_does_not_end_is_killed(process: ServerProcess, tmp_path:
     process.start(
         _python(
             "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-            "print('deaf', flush=True); time.sleep(60)"
+            "print('deaf', flush=True); time.sleep(600)"
         )
     )
 
@@ -57,7 +57,7 @@ async def test_one_that_does_not_end_is_killed(process: ServerProcess, tmp_path:
     await process.wait_ready(deaf, timeout_s=PATIENCE_S)
     began = time.monotonic()
     await process.stop(timeout_s=0.5)
-    assert 0.5 <= time.monotonic() - began < 5
+    assert 0.5 <= time.monotonic() - began < PATIENCE_S
     assert not process.is_running()
     assert process.pid is None
 

@@ -13,6 +13,8 @@ from typing import Any
 
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
+from tests.world.waiting import PATIENCE_S
+
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -25,7 +27,6 @@ FLAGS = (
     "--remote-debugging-port=0",
     "--window-size=1280,1000",
 )
-START_TIMEOUT_S = 30.0
 
 
 def binary() -> str | None:
@@ -73,7 +74,7 @@ class Tab:
     async def open(self, url: str) -> None:
         await self.send("Page.navigate", url=url)
 
-    async def wait_until(self, script: str, timeout_s: float = 15.0) -> None:
+    async def wait_until(self, script: str, timeout_s: float = PATIENCE_S) -> None:
         """Wait until an expression is true; one that fails is not, as before the page is there.
 
         Nor is one whose page a link took away while it was asked: the next page is asked.
@@ -139,7 +140,7 @@ async def tab(session: ClientSession) -> AsyncIterator[Tab]:
             stderr=asyncio.subprocess.PIPE,
         )
         try:
-            address = await asyncio.wait_for(_address(process), START_TIMEOUT_S)
+            address = await asyncio.wait_for(_address(process), PATIENCE_S)
             async with session.get(f"http://{address}/json") as response:
                 pages = [page for page in await response.json() if page["type"] == "page"]
             async with session.ws_connect(

@@ -57,7 +57,7 @@ from tests.world.definitions_log import metric_body, plan_body, subscription_bod
 from tests.world.live.receiver import Receiver, Request
 from tests.world.live.webhooks import running_webhooks
 from tests.world.live.worker import ROOT, environment_of
-from tests.world.waiting import eventually, until
+from tests.world.waiting import PATIENCE_S, eventually, until
 
 METRIC = commands.create_billable_metric(ORG, metric_body("storage"))
 
@@ -461,7 +461,7 @@ async def test_a_kill_between_delivery_and_commit_sends_the_same_key_again(
         await committed(settings, "usage-alerts", 1)
         await committed(settings, METER_DEFINITIONS, 2)
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(process.wait, 30) == 0, log.read_text()
+        assert await asyncio.to_thread(process.wait, PATIENCE_S) == 0, log.read_text()
     keys = [one.key for one in receiver.requests]
     assert set(keys) >= before
     assert all(keys.count(key) >= 2 for key in before)

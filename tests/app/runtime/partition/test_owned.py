@@ -49,6 +49,7 @@ from tests.world.events import arrived, event
 from tests.world.partition import Live
 from tests.world.profiles import examples
 from tests.world.topics import no_topics
+from tests.world.waiting import until
 
 AT_MS = START_MS + 1_000
 
@@ -474,6 +475,7 @@ async def test_a_partition_whose_index_finds_no_disk_stands_and_says_what_it_wan
     monkeypatch.setattr(type(index), "wanted_disk_bytes", property(lambda _: wanted[0]))
     monkeypatch.setattr("app.runtime.partition.owned.DISK_POLL_S", 0.01)
     taking = asyncio.create_task(owned.fold(runs_of([sent("a")]), raw_next=1))
+    await until(lambda: owned.disk.full is not None)
     await asyncio.sleep(0.05)
     assert owned.state.checkpoint.raw_next == 0
     assert owned.disk.full is not None
