@@ -101,6 +101,8 @@ async def test_a_paused_server_is_silent_and_goes_on_where_it_was(tmp_path: Path
     async with LocalRedis(tmp_path) as redis, Redis.from_url(redis.url) as client:
         await client.set("key", "value")
         pause(redis.process)
+        # As where a server is frozen at a place, and then for a while.
+        pause(redis.process)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.3):
                 await client.get("key")
