@@ -53,7 +53,7 @@ async def worker(make_served: MakeSettings) -> AsyncIterator[Worker]:
         implicit_plan=True,
     )
     async with running_worker(settings, **SESSIONS) as worker:
-        await until(lambda: not worker.gateway.not_ready(), 30, every_s=0.1)
+        await until(lambda: not worker.gateway.not_ready(), every_s=0.1)
         yield worker
 
 

@@ -87,7 +87,7 @@ def vector_ids() -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.servers
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("vector_id", vector_ids())
 def test_vector(vector_id: str, outcomes: dict[str, Outcome]) -> None:
     outcome = outcomes[vector_id]

@@ -146,7 +146,7 @@ async def _welcome_works(output: str) -> None:
     lines = output[output.index("  curl") : output.index("A producer of your own")]
     script = 'curl() { command curl -sS --fail-with-body "$@" && echo; }\nset -e\n' + lines
     answer = await asyncio.to_thread(
-        subprocess.run, ["bash"], input=script, capture_output=True, text=True, timeout=60
+        subprocess.run, ["bash"], input=script, capture_output=True, text=True, timeout=120
     )
     assert answer.returncode == 0, answer
     metric, event, usage = map(json.loads, answer.stdout.splitlines())

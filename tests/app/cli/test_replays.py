@@ -14,7 +14,7 @@ from app.runtime.dead_letters import Source, dead_letter
 from app.wire.refusals import Refusal, RefusalCode
 from tests.app.cli.conftest import Meter
 from tests.world.live.api import Api
-from tests.world.waiting import eventually
+from tests.world.waiting import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.servers
 
@@ -48,8 +48,9 @@ async def refused_before(worker: Worker, value: bytes) -> None:
 
 
 async def test_all_letters_are_replayed_with_mixed_outcomes(
-    api: Api, worker: Worker, meter: Meter
+    api: Api, worker: Worker, meter: Meter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("app.kafka.asked.READ_WITHIN_S", PATIENCE_S)
     settings = worker.settings
     raw = settings.topic(settings.raw_topic)
     for number in range(EACH):

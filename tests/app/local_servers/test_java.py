@@ -78,7 +78,7 @@ def test_one_start_at_a_time_looks_for_jars(built: list[Path]) -> None:
         )
         with pytest.raises(subprocess.TimeoutExpired):
             other.wait(timeout=2)
-    told, _ = other.communicate(timeout=60)
+    told, _ = other.communicate(timeout=240)
     assert told.splitlines() == [str(jar) for jar in built]
 
 

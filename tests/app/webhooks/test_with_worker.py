@@ -37,7 +37,7 @@ async def api(webhook_settings: Settings, local_redis: LocalRedis) -> AsyncItera
         running_webhooks(settings),
         api_of(worker.url) as found,
     ):
-        await until(lambda: not worker.gateway.not_ready(), 30, every_s=0.1)
+        await until(lambda: not worker.gateway.not_ready(), every_s=0.1)
         await assigned(settings)
         yield found
 
