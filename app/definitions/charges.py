@@ -32,6 +32,15 @@ ChargeModel = Literal[
 CHARGE_MODELS: tuple[ChargeModel, ...] = get_args(ChargeModel)
 MAX_AMOUNT_CENTS = 2**63 - 1
 
+_KEPT_IN_USE = (
+    "code",
+    "charge_model",
+    "pay_in_advance",
+    "prorated",
+    "invoiceable",
+    "regroup_paid_fees",
+    "min_amount_cents",
+)
 _PRORATED_MODELS = ("standard", "volume", "graduated")
 _AMOUNT = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
 
@@ -73,18 +82,27 @@ def _kept_charge(body: Body, kept: Mapping[str, Charge]) -> Charge | None:
 
 
 def described_charges(
-    bodies: Sequence[Body], metrics: Sequence[Metric], old: Sequence[Charge], now_ms: int
+    bodies: Sequence[Body],
+    metrics: Sequence[Metric],
+    old: Sequence[Charge],
+    now_ms: int,
+    *,
+    in_use: bool = False,
 ) -> tuple[Charge, ...]:
     """Return the plan's whole new list of charges.
 
     Bodies with the id of an old charge change it, others are new. A charge is of one metric as long
-    as it lives: its id with another metric makes a new charge.
+    as it lives: its id with another metric makes a new charge. `in_use`: what billing hangs on
+    stays as old charges have it.
     """
     kept = {charge.id: charge for charge in old}
     olds = [
         charge if charge is not None and charge.metric_id == metric.id else None
         for charge, metric in zip((_kept_charge(b, kept) for b in bodies), metrics, strict=True)
     ]
+    if in_use:
+        pairs = zip(bodies, olds, strict=True)
+        bodies = [body if charge is None else changing_in_use(body) for body, charge in pairs]
     codes = _codes(bodies, metrics, olds)
     charges: list[Charge] = []
     last = last_number(old)
@@ -94,6 +112,11 @@ def described_charges(
         last = max(last, described.number)
         charges.append(described)
     return tuple(charges)
+
+
+def changing_in_use(body: Body) -> Body:
+    """Return what a body changes of a charge whose plan has subscriptions."""
+    return {key: value for key, value in body.items() if key not in _KEPT_IN_USE}
 
 
 def last_number(charges: Sequence[Charge]) -> int:

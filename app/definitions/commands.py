@@ -64,11 +64,9 @@ def update_plan(organization_id: str, code: str, body: object) -> Command:
 
     Former commands left charges of child plans with and without wallets: they have no mark.
     """
-    cascading = _cascading(body)
-    mark = {"cascade_wallets": True} if cascading else {}
-    return _command(
-        "update_plan", organization_id, code=code, plan=plan_body(body), **cascading, **mark
-    )
+    shaped, cascading = plan_body(body), _cascading(body)
+    marks = _marked(shaped) | ({"cascade_wallets": True} if cascading else {})
+    return _command("update_plan", organization_id, code=code, plan=shaped, **cascading, **marks)
 
 
 def delete_plan(organization_id: str, code: str) -> Command:
@@ -130,6 +128,14 @@ def _cascading(body: object) -> dict[str, bool]:
     """Return the mark of a change that child plans follow; nothing for one they do not."""
     wanted = isinstance(body, Mapping) and body.get("cascade_updates") in (True, "true")
     return {"cascade_updates": True} if wanted else {}
+
+
+def _marked(plan: object) -> dict[str, bool]:
+    """Return the mark of a change of a plan that tells of its charges.
+
+    Former commands changed what billing hangs on: they have no mark.
+    """
+    return {"keeps_charges": True} if isinstance(plan, Mapping) and "charges" in plan else {}
 
 
 class SubscriptionCharge(NamedTuple):
@@ -240,7 +246,7 @@ def _subscription(body: object) -> dict[str, Any]:
     """Return the body of a subscription, and an id for the child plan that it may make."""
     shaped = subscription_body(body)
     made = {"child_plan_id": new_id()} if "plan_overrides" in shaped else {}
-    return {**made, "subscription": shaped}
+    return {**made, **_marked(shaped.get("plan_overrides")), "subscription": shaped}
 
 
 def terminate_subscription(

@@ -78,7 +78,7 @@ def overridden(
     if old.parent_id is None:
         new = child_plan(definitions, command, old, overrides, now_ms)
     else:
-        new = updated_plan(definitions, old, overrides, now_ms)
+        new = updated_plan(definitions, command, old, overrides, now_ms)
     return changed(definitions, old, new, new)
 
 

@@ -14,6 +14,7 @@ import msgspec
 from app.definitions.cascades import NOTHING, Changing, Given, changing
 from app.definitions.charges import (
     Body,
+    changing_in_use,
     described_charge,
     described_filter,
     described_properties,
@@ -28,16 +29,6 @@ from app.definitions.kept_parts import with_kept_parts
 from app.definitions.model import Charge, ChargeFilter, Metric, Plan
 from app.definitions.outcome import Rejection, invalid, not_found
 from app.definitions.state import Definitions
-
-_FROZEN_IN_USE = (
-    "code",
-    "charge_model",
-    "pay_in_advance",
-    "prorated",
-    "invoiceable",
-    "regroup_paid_fees",
-    "min_amount_cents",
-)
 
 
 class _NamedCharge(NamedTuple):
@@ -79,7 +70,7 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Changing:
     found = _found(definitions, command)
     body = payload_body(command, "charge")
     if definitions.has_subscribers(found.plan.id):
-        body = {key: value for key, value in body.items() if key not in _FROZEN_IN_USE}
+        body = changing_in_use(body)
     charge = _described(found.plan, body, found.metric, found.charge)
     given = frozenset[str]() if body.get("properties") is None else frozenset({found.charge.id})
     return _replaced(definitions, command, found, charge, charge, now_ms, Given(given))

@@ -9,6 +9,7 @@ import msgspec
 
 from app.billing_periods.grid import INTERVALS
 from app.definitions.charges import MAX_AMOUNT_CENTS, described_charges, find_metrics
+from app.definitions.command import Command
 from app.definitions.currencies import CURRENCIES
 from app.definitions.decision import Decision
 from app.definitions.fields import INVALID, MANDATORY, TAKEN, Fields, decimal, is_blank
@@ -30,11 +31,23 @@ _FROZEN_IN_USE = (
 )
 
 
-def updated_plan(definitions: Definitions, old: Plan, body: Mapping[str, Any], now_ms: int) -> Plan:
-    """Return a plan with the given keys; with subscriptions, what they hang on stays."""
-    if definitions.has_subscribers(old.id):
+def updated_plan(
+    definitions: Definitions,
+    command: Command,
+    old: Plan,
+    body: Mapping[str, Any],
+    now_ms: int,
+) -> Plan:
+    """Return a plan with the given keys; with subscriptions, what they hang on stays.
+
+    Of charges too, but for records of the log without the mark `keeps_charges`.
+    """
+    in_use = definitions.has_subscribers(old.id)
+    if in_use:
         body = {key: value for key, value in body.items() if key not in _FROZEN_IN_USE}
-    return described_plan(definitions, old, _body_of(old), body, now_ms)
+    keeps_charges = in_use and command.payload.get("keeps_charges") is True
+    current = _body_of(old)
+    return described_plan(definitions, old, current, body, now_ms, keeps_charges=keeps_charges)
 
 
 def changed(definitions: Definitions, old: Plan, new: Plan, shown: Plan | Charge) -> Decision:
@@ -54,8 +67,13 @@ def described_plan(
     current: Mapping[str, Any],
     given: Mapping[str, Any],
     now_ms: int,
+    *,
+    keeps_charges: bool = False,
 ) -> Plan:
-    """Return `old` with every field taken from what is given, else as currently."""
+    """Return `old` with every field taken from what is given, else as currently.
+
+    `keeps_charges`: of its charges what billing hangs on stays.
+    """
     fields = Fields({**current, **given})
     bodies = fields.objects("charges") if "charges" in given else None
     metrics = find_metrics(definitions, old.organization_id, bodies or (), old.charges)
@@ -63,7 +81,7 @@ def described_plan(
     fields.require_valid()
     if bodies is None:
         return with_kept_parts(plan, old)
-    charges = described_charges(bodies, metrics, old.charges, now_ms)
+    charges = described_charges(bodies, metrics, old.charges, now_ms, in_use=keeps_charges)
     return with_kept_parts(msgspec.structs.replace(plan, charges=charges), old)
 
 

@@ -42,7 +42,7 @@ def update(definitions: Definitions, command: Command, now_ms: int) -> Changing:
     if old is None:
         raise Rejection(not_found("plan"))
     body = payload_body(command, "plan")
-    plan = updated_plan(definitions, old, body, now_ms)
+    plan = updated_plan(definitions, command, old, body, now_ms)
     wallets = command.payload.get("cascade_wallets") is True
     given = Given(
         _giving(body, "properties"),

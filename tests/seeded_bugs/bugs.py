@@ -45,6 +45,14 @@ BUGS = (
         "::test_a_metric_that_never_was_has_no_figures_that_are_equal",
     ),
     Bug(
+        "an-update-of-a-plan-in-use-turns-its-charges",
+        "app/definitions/plan_terms.py",
+        'keeps_charges = in_use and command.payload.get("keeps_charges") is True',
+        "keeps_charges = False",
+        "tests/semantics/test_plan_charges.py"
+        "::test_an_update_of_the_plan_leaves_how_charges_are_billed",
+    ),
+    Bug(
         "a-year-is-milliseconds",
         "app/cli/fold.py",
         "if is_number and at_ms < LEAST_MS:",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from app.definitions import commands
 from tests.world.definitions import ORG
 from tests.world.story import Story, buckets, groups
@@ -98,6 +100,27 @@ def test_the_unpublished_cells_of_a_deleted_charge_vanish() -> None:
     (record,) = story.records("2024-03-02")
     assert (record["period"]["from"][:7], record["units"]) == ("2024-01", "10.0")
     assert record["charge"]["lago_id"] == charge_id
+
+
+@pytest.mark.parametrize(
+    ("more", "flipped"), [({"prorated": True}, False), ({"pay_in_advance": True}, True)]
+)
+def test_an_update_of_the_plan_leaves_how_charges_are_billed(
+    more: dict[str, Any], flipped: bool
+) -> None:
+    """As one of the charge itself does: its records are as if nobody had asked."""
+    story = Story().metric("m", "sum_agg", recurring=True).plan({"code": "m", **more}).subscribe()
+    for day in ("2024-01-10", "2024-01-20"):
+        story.send(day, v="7")
+    (plan,) = story.meter("2024-01-10").definitions.plans(ORG)
+    asked = {"id": plan.charges[0].id, "prorated": flipped, "pay_in_advance": False, "code": "x"}
+
+    def told() -> list[dict[str, Any]]:
+        return [record | {"definitions_offset": None} for record in story.records("2024-02-02")]
+
+    before = told()
+    story.define("2024-01-15", commands.update_plan(ORG, "plan", {"charges": [asked]}))
+    assert told() == before != []
 
 
 def test_a_charge_that_is_grouped_anew_is_so_from_the_start_of_the_period() -> None:

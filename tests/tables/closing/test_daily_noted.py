@@ -111,8 +111,7 @@ def test_a_cell_that_only_a_later_event_is_in_is_told_as_gone() -> None:
         changed = {
             "id": charge.id,
             "billable_metric_code": "sum",
-            "properties": {"amount": "1", "pricing_group_keys": ["g"]},
-            "min_amount_cents": 7,
+            "properties": {"amount": "7", "pricing_group_keys": ["g"]},
         }
         live.append(at_ms, commands.update_plan(ORG, "plan", {"charges": [changed]}))
         live.define_until(at_ms)
@@ -127,7 +126,7 @@ def test_a_cell_that_only_a_later_event_is_in_is_told_as_gone() -> None:
         assert told(live, START_MS + 4 * DAY_MS) == [("2024-01-04", "g3", "1.0")]
         told_of += [record.value for record in live.records[-1:]]
     bodies: list[dict[str, Any]] = [json.loads(text) for text in told_of]
-    assert [body["charge"]["min_amount_cents"] for body in bodies] == [0, 7, 0, 7]
+    assert [body["charge"]["properties"]["amount"] for body in bodies] == ["1", "7", "1", "7"]
 
 
 @pytest.mark.usefixtures("all_looked_at")
