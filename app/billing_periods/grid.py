@@ -72,8 +72,6 @@ class PeriodGrid:
         They fall on one weekday, on one day of the month, or on one day of the same months.
         """
         day, months = self.anchor, self.months
-        if self.billing_time != "anniversary":
-            return self
         if months is None:
             day = _FIRST_MONDAY + timedelta(days=day.weekday())
         else:

@@ -81,7 +81,16 @@ def others() -> st.SearchStrategy[Told]:
     deleted = st.sampled_from("cd").map(lambda name: commands.delete_customer(ORG, name))
     graces = st.sampled_from((0, 2 * HOUR_MS // 1000, 5 * DAY_MS // 1000))
     settings = graces.map(lambda grace_s: commands.set_settings(SettingsRecord(grace_s=grace_s)))
-    return st.one_of(moved, deleted, settings).map(lambda command: lambda now_ms: command)
+    waits = st.sampled_from((None, 0, 9))
+    waited = waits.map(lambda days: commands.upsert_customer(ORG, {"external_id": "c"} | own(days)))
+    shared = waits.map(lambda days: commands.update_organization(ORG, own(days)))
+    told = st.one_of(moved, deleted, settings, waited, shared)
+    return told.map(lambda command: lambda now_ms: command)
+
+
+def own(days: int | None) -> dict[str, Any]:
+    """Return a grace in days as bodies of customers and organizations have it."""
+    return {"billing_configuration": {"invoice_grace_period": days}}
 
 
 def _less_often() -> st.SearchStrategy[Told]:
@@ -228,3 +237,32 @@ def test_who_ended_long_before_is_asked_no_more(
             assert table.is_late(name, at_ms, until_ms, recurs=True) == late
             if not at_hand:
                 table.forget(name)
+
+
+GRACES = {
+    "of the settings": commands.set_settings(SettingsRecord(grace_s=9 * 86_400)),
+    "of the customer": commands.upsert_customer(ORG, {"external_id": "c"} | own(9)),
+    "of the organization": commands.update_organization(ORG, own(9)),
+}
+
+
+@pytest.mark.parametrize("grace", GRACES.values(), ids=GRACES)
+def test_whoever_has_the_longest_grace_is_waited_for(
+    grace: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscriptions_module, "_FEW", 1)
+    monkeypatch.setattr(timelines_module, "FEW", 1)
+    log, name = Log(), (ORG, "sub_1")
+    body = subscription_body(external_customer_id="c")
+    for command in (grace, commands.create_plan(ORG, plan_body())):
+        log.append(command)
+    for _ in range(3):
+        log.now_ms += DAY_MS
+        log.append(commands.create_subscription(ORG, body))
+        log.now_ms += HOUR_MS
+        log.append(commands.terminate_subscription(ORG, "sub_1"))
+    ended_ms, table = log.now_ms, TimelineTable(log.definitions, AtHand())
+    log.now_ms += DAY_MS
+    log.append(commands.create_subscription(ORG, body))
+    dues_ms = [ended_ms + wait * DAY_MS for wait in (8, 9)]
+    assert dues_ms[0] < table.next_due(name, dues_ms[0]) - HOUR_MS < dues_ms[1]

@@ -53,6 +53,53 @@ BUGS = (
         "::test_an_update_of_the_plan_leaves_how_charges_are_billed",
     ),
     Bug(
+        "a-bucket-without-events-was-corrected-with-another",
+        "tables/closing/reasons.py",
+        "if closing.figures.digest == 0 and closing.cell.name[2]:",
+        "if closing.figures.digest == 0:",
+        "tests/semantics/test_plan_charges.py"
+        "::test_a_bucket_is_not_corrected_by_what_was_corrected_in_another",
+    ),
+    Bug(
+        "what-was-billed-event-by-event-is-listed-again",
+        "app/definitions/per_event.py",
+        "if charge.pay_in_advance and allowed.in_advance and not metric.recurring:",
+        "if False:",
+        "tests/tables/reading/test_single_events.py"
+        "::test_what_was_billed_event_by_event_has_no_lists",
+    ),
+    Bug(
+        "nobody-waits-for-the-grace-of-an-organization",
+        "app/definitions/terms.py",
+        "graces_s.append((said.grace_days or 0) * _DAY_S)",
+        "pass",
+        "tests/laws/test_many_of_one_id.py::test_whoever_has_the_longest_grace_is_waited_for",
+    ),
+    Bug(
+        "a-move-hours-after-a-period-makes-one-of-hours",
+        "app/definitions/periods.py",
+        "if wished_ms is None and (previous is None or previous.timezone == grid.timezone):",
+        "if wished_ms is None:",
+        "tests/app/definitions/test_timeline.py"
+        "::test_a_move_hours_after_a_period_was_fixed_makes_no_period_of_hours",
+    ),
+    Bug(
+        "periods-of-terms-that-differ-from-the-first-on-are-kept",
+        "app/definitions/timeline.py",
+        "if ours != theirs), alike)",
+        "if ours == theirs), alike)",
+        "tests/app/definitions/test_timeline.py"
+        "::test_under_terms_that_differ_from_the_first_on_nothing_is_kept",
+    ),
+    Bug(
+        "one-that-waits-begins-where-it-ends",
+        "app/definitions/subscriptions.py",
+        "if (one := versions.at()) is not None and one.id != subscription.id",
+        "if (one := versions.at()) is not None",
+        "tests/app/definitions/test_subscriptions.py"
+        "::test_one_with_an_end_to_come_begins_when_it_is_told_to_begin_earlier",
+    ),
+    Bug(
         "a-year-is-milliseconds",
         "app/cli/fold.py",
         "if is_number and at_ms < LEAST_MS:",

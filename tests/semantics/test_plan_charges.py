@@ -8,6 +8,7 @@ import pytest
 
 from app.definitions import commands
 from tests.world.definitions import ORG
+from tests.world.events import cancel
 from tests.world.story import Story, buckets, groups
 
 REGION = [{"key": "region", "values": ["eu", "us"]}]
@@ -121,6 +122,25 @@ def test_an_update_of_the_plan_leaves_how_charges_are_billed(
     before = told()
     story.define("2024-01-15", commands.update_plan(ORG, "plan", {"charges": [asked]}))
     assert told() == before != []
+
+
+def test_a_bucket_is_not_corrected_by_what_was_corrected_in_another() -> None:
+    """Its events went to a filter at the same cut; it has none of the correction's."""
+    story = Story().metric("m", "count_agg", filters=REGION)
+    story.plan({"code": "m", "filters": [{"values": {"region": ["eu"]}}]}).subscribe()
+    for region in ("eu", "us", "eu"):
+        story.send("2024-01-10", region=region)
+    added = commands.create_charge_filter(ORG, "plan", "m", {"values": {"region": ["us"]}})
+    story.define("2024-02-10T10:10", added)
+    (metric,) = story.meter("2024-02-10T10:10").definitions.metrics(ORG)
+    history = commands.apply_history(ORG, metric_ids=[metric.id], from_ms=0, to_ms=1 << 45)
+    story.define("2024-02-10T10:15", history).append("2024-02-10T10:20", cancel("t0"))
+    told = story.records("2024-02-11")
+    assert sorted((r["units"], r["revision_reason"] or "", r["filters"]) for r in told[2:]) == [
+        ("0.0", "definition", None),
+        ("1.0", "", {"region": ["us"]}),
+        ("1.0", "correction", {"region": ["eu"]}),
+    ]
 
 
 def test_a_charge_that_is_grouped_anew_is_so_from_the_start_of_the_period() -> None:

@@ -449,3 +449,16 @@ def test_what_was_known_at_a_moment_stays_known(log: Log) -> None:
     assert new.at() == second
     assert list(log.definitions.all_subscription_keys()) == [(ORG, "sub_1")]
     assert log.definitions.subscriptions(ORG, "nope") == []
+
+
+@pytest.mark.parametrize("invoice", ["generate", "skip"])
+def test_one_with_an_end_to_come_begins_when_it_is_told_to_begin_earlier(
+    log: Log, invoice: str
+) -> None:
+    """Its own end is none of what earlier ones of the external id have published."""
+    body = {"subscription_at": "2024-06-01T00:00:00Z", "ending_at": "2024-07-01T00:00:00Z"}
+    log.subscribe(**body, on_termination_invoice=invoice)
+    told = {"subscription_at": "2024-01-01T00:00:00Z"}
+    subscription = log.accept(commands.update_subscription(ORG, "sub_1", told, "pending"))
+    assert subscription.started_at_ms == subscription.subscription_at_ms == ms("2024-01-01")
+    assert subscription.status_at(log.now_ms) == "active"

@@ -270,6 +270,34 @@ def test_under_other_terms_a_timeline_is_as_if_made_anew(close_elapsed: bool) ->
     assert any(a is b for a, b in zip(known[0].until(end_ms), anew.until(end_ms), strict=False))
 
 
+def test_under_terms_that_differ_from_the_first_on_nothing_is_kept() -> None:
+    """As a later subscription makes them, which takes over a period that an end has skipped."""
+    log = world()
+    log.subscribe(billing_time="calendar")
+    ended = commands.terminate_subscription(ORG, "sub_1", on_termination_invoice="skip")
+    log.at("2024-03-10T00:00:00Z").accept(ended)
+    before, end_ms = timeline(log), ms("2024-12-01T00:00:00Z")
+    before.until(end_ms)
+    log.at("2024-03-12T00:00:00Z").subscribe(subscription_at="2024-03-05T00:00:00Z")
+    first, _ = log.definitions.subscriptions(ORG, "sub_1")
+    anew = subscription_timeline(log.definitions, first)
+    assert before.until(end_ms) != anew.until(end_ms) == before.under(anew.terms).until(end_ms)
+    assert before.differs_ms(anew) == before.terms[0].since_ms
+    assert before.differs_ms(before) == NEVER_MS
+
+
+def test_a_move_hours_after_a_period_was_fixed_makes_no_period_of_hours() -> None:
+    """Where the customer lives now that period goes on: the next one begins where it ended."""
+    log = world()
+    log.subscribe(billing_time="calendar")
+    log.at("2024-03-01T02:00:00Z").accept(upsert(timezone="America/Los_Angeles"))
+    assert periods(log, "2024-04-02T00:00:00Z")[1:] == [
+        ("2024-02-01T00:00:00.000Z", "2024-03-01T00:00:00.000Z", "2024-03-01T00:00:00.000Z"),
+        ("2024-03-01T00:00:00.000Z", "2024-04-01T07:00:00.000Z", "2024-04-01T07:00:00.000Z"),
+        ("2024-04-01T07:00:00.000Z", "2024-05-01T07:00:00.000Z", "2024-05-01T07:00:00.000Z"),
+    ]
+
+
 @pytest.mark.parametrize("close_elapsed", [True, False])
 def test_periods_fixed_since_a_time_are_found_without_those_before(close_elapsed: bool) -> None:
     log = world(grace_s=86_400, close_elapsed=close_elapsed)

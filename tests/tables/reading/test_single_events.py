@@ -69,6 +69,16 @@ def test_a_price_that_asks_for_nothing_has_no_lists() -> None:
     assert explained(told, "2024-01-20").lists(0, 10) is None
 
 
+@pytest.mark.parametrize("recurring", [False, True])
+def test_what_was_billed_event_by_event_has_no_lists(recurring: bool) -> None:
+    price = {"charge_model": "percentage", "properties": {"per_transaction_min_amount": "1"}}
+    told = story("sum_agg", {**price, "pay_in_advance": True}, recurring=recurring)
+    lists = explained(told.send("2024-01-10", v=5), "2024-01-20").lists(0, 10)
+    (record,) = (r for r in told.records("2024-02-02") if "per_event" in r)
+    assert as_json(lists) == record["per_event"]
+    assert (lists is not None) == recurring
+
+
 def test_sums_by_local_date() -> None:
     told = story("sum_agg", {}).send("2024-01-10", v=5).send("2024-01-10T23:59", v=-1)
     cell = explained(told.send("2024-01-11", v=2), "2024-01-20")
