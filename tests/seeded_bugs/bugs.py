@@ -100,6 +100,14 @@ BUGS = (
         "::test_one_with_an_end_to_come_begins_when_it_is_told_to_begin_earlier",
     ),
     Bug(
+        "a-letter-refused-again-says-not-of-which",
+        "app/runtime/partition/verdicts.py",
+        "if isinstance(arrival, ReplayedArrival):",
+        "if False:",
+        "tests/app/runtime/partition/test_duplicates.py"
+        "::test_a_letter_that_is_refused_again_says_of_which_it_was_made",
+    ),
+    Bug(
         "a-year-is-milliseconds",
         "app/cli/fold.py",
         "if is_number and at_ms < LEAST_MS:",

@@ -227,6 +227,8 @@ def test_any_order_and_any_repetition_give_the_same_ledger(
 
 def test_a_ledger_goes_on_in_the_store_of_the_one_before() -> None:
     _, straight = taken(ALL)
+    # With the names that records have on the wire, as in stores of before.
+    assert set(json.loads(straight["record a"])["period"]) >= {"from", "to"}
     for broken_off in range(len(ALL)):
         _, store = taken(ALL[:broken_off])
         ledger = Ledger(store)

@@ -14,8 +14,10 @@ from app.runtime.partition.next_flush import NextFlush
 from app.runtime.partition.verdicts import Verdicts
 from app.runtime.raw_lookup import RawPlace
 from app.wire.arrivals import Arrival, Arrived, arrivals_of
+from app.wire.refusals import RefusalCode
 from tables.event_index.entries import Entry
 from tables.partition.copies import Duplicate
+from tables.partition.intake import RefusedArrival
 from tests.app.runtime.alone import Alone, context_of
 from tests.world.live.producer import encoded, raw_event
 
@@ -65,3 +67,18 @@ async def test_what_repeats_a_deleted_event_is_told_so() -> None:
     await duplicates.judge()
     (letter,) = flush.records
     assert b"deleted" in (dict(letter.headers)["meter-error-message"] or b"")
+
+
+async def test_a_letter_that_is_refused_again_says_of_which_it_was_made() -> None:
+    """Whoever replays all letters once more replays it, and not the first one beside it."""
+    definitions, flush = Definitions(), NextFlush()
+    context = context_of(definitions)
+    verdicts = Verdicts(0, context, flush)
+    value = encoded(raw_event("s", "e", "c"))
+    headers: tuple[tuple[str, bytes], ...]
+    for headers in ((("meter-replayed", b"0:7"),), ()):
+        (arrival,) = arrivals_of(value, headers, 1, 0, 2, Judging.by(definitions))
+        assert isinstance(arrival, Arrival)
+        verdicts.refuse_arrivals([RefusedArrival(arrival, RefusalCode.TOO_LATE, "late")])
+    letters = [dict(letter.headers).get("meter-replayed") for letter in flush.records]
+    assert letters == [b"0:7", None]
