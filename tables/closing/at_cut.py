@@ -22,9 +22,12 @@ class AtCut(NamedTuple):
     """The period before this one; None: there is none, or nothing of it is asked."""
     cut_ms: int
 
+    @property
+    def schema_version(self) -> int:
+        """The version of the records' schema."""
+        return min(self.partition.definitions.settings_at(self.cut_ms).fold_version, 2)
+
     def envelope(self, plan: Plan, as_of_ms: int) -> Envelope:
         """Return what the records have in common whose definitions are those of one time."""
-        definitions = self.partition.definitions
-        offset = definitions.last_offset_at(as_of_ms)
-        version = min(definitions.settings_at(self.cut_ms).fold_version, 2)
+        offset, version = self.partition.definitions.last_offset_at(as_of_ms), self.schema_version
         return envelope_of(self.subscription, plan, self.period, self.cut_ms, offset, version)

@@ -8,9 +8,8 @@ more than figures, or nobody else has the same periods, routes tell them (`Perio
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from app.bounds.at_hand import keep
 from app.definitions.model import ChargeFilter
 from app.definitions.periods import Period
 from app.definitions.terms import Shared
@@ -22,7 +21,7 @@ from tables.changelogged.packed_rows import CellHere, Place
 from tables.charge import ChargeFold
 from tables.closing.beside import told_of
 from tables.closing.period_before import PeriodBefore
-from tables.closing.revision import Closing, ClosingCell
+from tables.closing.revision import CellsAlike, Closing, ClosingCell
 from tables.partition.filling import decode_cell, states_of
 from tables.partition.route_table import RouteTable
 from tables.routing.period_charges import PeriodCharge, PeriodCharges
@@ -39,8 +38,6 @@ class Shown(NamedTuple):
     """Whether routes tell its cells."""
     span_start_ms: int
     """Start of the span that holds the period, of one that recurs."""
-    cells: dict[Place, ClosingCell]
-    """Some of its cells: most who share the period have the same."""
 
 
 def shown_of(
@@ -63,12 +60,12 @@ def shown_of(
             if timeline is not None:
                 begin_ms = routes.span_start_ms(name, fold, timeline, period)
         by_routes, start_ms = has_more or begin_ms is None, -1 if begin_ms is None else begin_ms
-        shown[charge.id] = Shown(each, fold, default_keys, filters, by_routes, start_ms, {})
+        shown[charge.id] = Shown(each, fold, default_keys, filters, by_routes, start_ms)
     return shown
 
 
 def closings_of(
-    charges: PeriodCharges,
+    alike: CellsAlike,
     period: Period,
     shown: Mapping[str, Shown],
     shared: Shared | None,
@@ -116,7 +113,7 @@ def closings_of(
             aggregation.merge(into[place], state)
         else:
             into[place] = state
-    for charge, *_ in charges.recurring:
+    for charge, *_ in alike.charges.recurring:
         one = shown[charge.id]
         for filter_id, groups in before.closed(charge, one.filters):
             if one.by_routes:
@@ -126,7 +123,7 @@ def closings_of(
     window = window_of(period)
     for place in now if not carried else {**now, **carried}:
         one, state = shown[place[0]], now.get(place)
-        closing = _closing(charges, period, window, one, place, state, carried)
+        closing = _closing(alike, period, window, one, place, state, carried)
         if closing is None:
             return None
         closings.append(closing)
@@ -134,7 +131,7 @@ def closings_of(
 
 
 def _closing(
-    charges: PeriodCharges,
+    alike: CellsAlike,
     period: Period,
     window: Window,
     one: Shown,
@@ -143,7 +140,7 @@ def _closing(
     carried: Mapping[Place, State],
 ) -> Closing | None:
     """Return a cell by what it has in a period and before; None: routes tell it."""
-    cell, fold = one.cells.get(place) or _cell(charges, period, one, place), one.fold
+    cell, fold = alike.cells.get(place) or _cell(alike, one, place), one.fold
     if cell is None:
         return None
     before: State | None = None
@@ -155,7 +152,7 @@ def _closing(
     return Closing(cell, figures)
 
 
-def _cell(charges: PeriodCharges, period: Period, one: Shown, place: Place) -> ClosingCell | None:
+def _cell(alike: CellsAlike, one: Shown, place: Place) -> ClosingCell | None:
     """Return a cell of a charge; None: its filter is not there, or it has other groups."""
     charge_filter, keys = None, one.default_keys
     _, filter_id, groups = place
@@ -166,10 +163,4 @@ def _cell(charges: PeriodCharges, period: Period, one: Shown, place: Place) -> C
         keys = one.period_charge.charge.group_keys(charge_filter)
     if groups and len(groups) != len(keys):
         return None
-    name = charges.name_under(*place, keys)
-    cell = ClosingCell.of(name, one.period_charge, charge_filter, keys, period.start_ms)
-    return keep(one.cells, place, cell, _MOST_ALIKE)
-
-
-_MOST_ALIKE: Final = 16
-"""Cells of a charge that are at hand: there may be very many charges of periods."""
+    return alike.keep(place, one.period_charge, charge_filter, keys)

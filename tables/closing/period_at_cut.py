@@ -28,9 +28,10 @@ from tables.cells.cell import Span
 from tables.cells.figures import NO_FIGURES, CellFigures
 from tables.cells.forgotten import has_forgotten
 from tables.cells.keys import OPEN_CUT_MS
+from tables.changelogged.packed_rows import Place
 from tables.changelogged.published_period import PublishedCell, PublishedCellKey, PublishedPeriod
 from tables.closing.at_cut import AtCut
-from tables.closing.beside import beside, spans_named, told_of
+from tables.closing.beside import ToldOfAll, beside, spans_named, told_of
 from tables.closing.billing import (
     Moved,
     billed_at_once,
@@ -42,7 +43,7 @@ from tables.closing.looked import Looked
 from tables.closing.packed_period import closings_of, shown_of
 from tables.closing.period_before import PeriodBefore
 from tables.closing.reasons import Reasons
-from tables.closing.revision import Closing, ClosingCell, figures_told, next_revision
+from tables.closing.revision import CellsAlike, Closing, ClosingCell, figures_told, next_revision
 from tables.routing.period_charges import PeriodCharge, PeriodCharges
 from tables.routing.route import Route
 
@@ -148,11 +149,12 @@ class PeriodAtCut:
             return None
         shared = self._shared
         timeline = None if shared is None else shared.timeline
-        alike = timeline, period.start_ms, period.timezone
-        shown = charges.told_once(
-            alike, lambda: shown_of(partition.routes, self.name, charges, period, timeline)
+        shown = charges.alike(
+            ("shown", timeline, period.start_ms, period.timezone),
+            lambda: shown_of(partition.routes, self.name, charges, period, timeline),
         )
-        return closings_of(charges, period, shown, shared, cells, self._period_before)
+        alike = CellsAlike.of(charges, self._at)
+        return closings_of(alike, period, shown, shared, cells, self._period_before)
 
     def to_come(
         self, codes: Container[str] | None = None
@@ -241,6 +243,7 @@ class PeriodAtCut:
     ) -> Iterator[Closing | None]:
         charges, period = self.charges, self.period
         shows_all, own_cut = self._shows_all, self._own_cut
+        alike = CellsAlike.of(charges, self._at)
         # Python makes such types anew each time that it runs over `set[str]()`.
         seen: set[PublishedCellKey] = set()
         followed: set[str] = set()
@@ -252,7 +255,7 @@ class PeriodAtCut:
                 continue
             if number % CHARGES_A_STEP == 0:
                 yield None
-            if self._is_left_out(period_charge):
+            if metric.recurring and self._is_left_out(period_charge):
                 continue
             until_ms = self.cut_ms if shows_all else self._shown_until_ms(period_charge)
             if until_ms is None:
@@ -261,7 +264,7 @@ class PeriodAtCut:
             meter_key = (*self.name, metric.code)
             if not self.partition.routes.may_have_cells(meter_key):
                 continue
-            default_keys, has_more, filters = told_of_all
+            _, has_more, filters = told_of_all
             route = route_of(meter_key)
             for span in self._spans_of(charge, route):
                 if has_forgotten(span, period):
@@ -285,14 +288,11 @@ class PeriodAtCut:
                     names.update(dict.fromkeys(self._period_before.closed(charge, filters)))
                 bills_shares = period.fold_version > 1 and span.fold.charge.prorated
                 for filter_id, groups in names:
-                    bucket, keys = None, default_keys
-                    if filter_id is not None:
-                        bucket = filters.get(filter_id) or _before(charges, span, filter_id)
-                        keys = charge.group_keys(bucket)
-                    keys = charges.keys_that_fit(charge, filter_id, groups, keys)
-                    name = charges.name_under(charge.id, filter_id, groups, keys)
-                    seen.add(name)
-                    cell = ClosingCell.of(name, period_charge, bucket, keys, period.start_ms)
+                    place = charge.id, filter_id, groups
+                    cell = alike.cells.get(place)
+                    if cell is None:
+                        cell = self._cell(alike, span, period_charge, told_of_all, place)
+                    seen.add(cell.name)
                     figures = span.figures(period, filter_id, groups, until_ms)
                     if bills_shares:
                         figures = figures.billed(in_advance=span.fold.in_advance)
@@ -305,6 +305,26 @@ class PeriodAtCut:
             if name in seen or name[0] in passed or not (own_cut or name[0] in followed):
                 continue
             yield from self._published_cell(name, NO_FIGURES, codes)
+
+    def _cell(
+        self,
+        alike: CellsAlike,
+        span: Span,
+        period_charge: PeriodCharge,
+        told_of_all: ToldOfAll,
+        place: Place,
+    ) -> ClosingCell:
+        """Return a cell of a span that is not at hand."""
+        charges, charge, (_, filter_id, groups) = self.charges, period_charge.charge, place
+        bucket, keys, make = None, told_of_all.default_keys, alike.keep
+        if filter_id is not None:
+            bucket = told_of_all.filter(filter_id)
+            if bucket is None:
+                # What others have there may be of another version.
+                bucket, make = _before(charges, span, filter_id), alike.make
+            keys = charge.group_keys(bucket)
+        keys = charges.keys_that_fit(charge, filter_id, groups, keys)
+        return make(place, period_charge, bucket, keys)
 
     def _changed_in(self, span: Span) -> dict[tuple[str | None, Groups], None] | None:
         """Return the cells of a span that may show anything new; None: all of them may."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 
+from app.bounds.at_hand import keep
 from app.definitions.by_identity import ByIdentity
 from app.definitions.model import ChargeFilter
 from app.numbers import EXACT, ZERO, plain
@@ -21,10 +23,12 @@ from app.wire.usage_records import (
     usage_record,
 )
 from tables.cells.figures import CellFigures
+from tables.changelogged.packed_rows import Place
 from tables.changelogged.published_period import PublishedCell, PublishedCellKey
+from tables.closing.at_cut import AtCut
 from tables.closing.beside import Beside, no_events
 from tables.closing.billing import NOTHING_LEFT, RENEWAL
-from tables.routing.period_charges import PeriodCharge
+from tables.routing.period_charges import PeriodCharge, PeriodCharges
 
 
 class ClosingCell(msgspec.Struct, gc=False):
@@ -69,6 +73,51 @@ class ClosingCell(msgspec.Struct, gc=False):
 
 
 _no_events = ByIdentity(no_events)
+
+_MOST_ALIKE: Final = 256
+"""Cells of a period that are at hand: of very many each subscription may have others."""
+
+
+class CellsAlike:
+    """Cells at a cut of those whose periods begin together, under the same charges.
+
+    Most who have a plan have the same ones.
+    """
+
+    def __init__(self, charges: PeriodCharges, start_ms: int):
+        self.charges = charges
+        self._start_ms = start_ms
+        self.cells: dict[Place, ClosingCell] = {}
+        """Some of them, by the place within their subscription."""
+
+    @classmethod
+    def of(cls, charges: PeriodCharges, at: AtCut) -> CellsAlike:
+        """Return those that a period has at a cut."""
+        start_ms = at.period.start_ms
+        name = "cells", start_ms, at.schema_version
+        return charges.alike(name, lambda: cls(charges, start_ms))
+
+    def keep(
+        self,
+        place: Place,
+        period_charge: PeriodCharge,
+        charge_filter: ChargeFilter | None,
+        keys: tuple[str, ...],
+    ) -> ClosingCell:
+        """Make a cell that is grouped by these keys, and have it at hand."""
+        cell = self.make(place, period_charge, charge_filter, keys)
+        return keep(self.cells, place, cell, _MOST_ALIKE)
+
+    def make(
+        self,
+        place: Place,
+        period_charge: PeriodCharge,
+        charge_filter: ChargeFilter | None,
+        keys: tuple[str, ...],
+    ) -> ClosingCell:
+        """Make a cell that is grouped by these keys."""
+        name = self.charges.name_under(*place, keys)
+        return ClosingCell.of(name, period_charge, charge_filter, keys, self._start_ms)
 
 
 class Closing(msgspec.Struct, frozen=True, gc=False):

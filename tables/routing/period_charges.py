@@ -10,8 +10,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import cached_property
 from operator import attrgetter
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
+from app.bounds.at_hand import keep
 from app.definitions.model import Charge, ChargeFilter, HistoryRecord, Metric, Plan
 from app.definitions.periods import Period
 from app.definitions.state import Definitions
@@ -20,6 +21,9 @@ from tables.aggregation import Groups
 from tables.changelogged.published_period import PublishedCellKey
 
 T = TypeVar("T")
+
+_MOST_ALIKE: Final = 16
+"""Nearly all whose periods are due together have the same ones."""
 
 
 class PeriodCharge(NamedTuple):
@@ -97,6 +101,8 @@ class PeriodCharges:
         """What `made_of` has told: all who fold under it ask."""
         self._told: dict[Hashable, Any] = {}
         """What `told_once` has told."""
+        self._alike: dict[Hashable, Any] = {}
+        """What `alike` has told last."""
         self._known_keys: dict[tuple[str, str | None], tuple[str, ...]] = {}
         """What `_first_keys` has told: each cell asks."""
         at_ms = period.fixed_at_ms
@@ -131,6 +137,14 @@ class PeriodCharges:
             self._told[name] = make()
         told: T = self._told[name]
         return told
+
+    def alike(self, name: Hashable, make: Callable[[], T]) -> T:
+        """Return what is made of them for all who have something else in common, which names it.
+
+        Of few it is kept: each first period may begin at an instant of its own.
+        """
+        found: T | None = self._alike.get(name)
+        return keep(self._alike, name, make(), _MOST_ALIKE) if found is None else found
 
     def last(self, charge_id: str) -> PeriodCharge | None:
         """Return a charge as it is in force, or as it was before it was gone."""

@@ -3371,9 +3371,17 @@ BUGS = (
     Bug(
         "filter-of-before-a-history-record-not-read",
         "tables/closing/period_at_cut.py",
-        "filters.get(filter_id) or _before(charges, span, filter_id)",
-        "filters[filter_id]",
+        "bucket = told_of_all.filter(filter_id)",
+        "bucket = told_of_all.filters[filter_id]",
         "tests/simulation/test_simulation.py::test_seeds_that_found_something[1050324]",
+    ),
+    Bug(
+        "what-few-have-in-common-kept-for-all",
+        "tables/routing/period_charges.py",
+        "keep(self._alike, name, make(), _MOST_ALIKE)",
+        "keep(self._alike, name, make(), 1 << 60)",
+        "tests/tables/closing/test_cells_alike.py"
+        "::test_of_periods_that_begin_apart_little_is_kept[packed]",
     ),
     Bug(
         "who-came-again-put-where-it-was-before",
@@ -8181,9 +8189,9 @@ BUGS = (
     ),
     Bug(
         "packed-cells-named-by-the-start-of-another",
-        "tables/closing/period_at_cut.py",
-        "alike = timeline, period.start_ms, period.timezone",
-        "alike = timeline, 0, period.timezone",
+        "tables/closing/revision.py",
+        'name = "cells", start_ms, at.schema_version',
+        'name = "cells", 0, at.schema_version',
         "tests/laws/test_packed_period.py"
         "::test_cells_of_who_began_within_a_period_are_named_by_that",
     ),
