@@ -3376,6 +3376,14 @@ BUGS = (
         "tests/simulation/test_simulation.py::test_seeds_that_found_something[1050324]",
     ),
     Bug(
+        "cell-of-another-schema-taken",
+        "tables/closing/revision.py",
+        'name = "cells", start_ms, at.schema_version',
+        'name = "cells", start_ms',
+        "tests/tables/closing/test_cells_alike.py"
+        "::test_cuts_whose_records_have_other_schemas_have_other_cells",
+    ),
+    Bug(
         "what-few-have-in-common-kept-for-all",
         "tables/routing/period_charges.py",
         "keep(self._alike, name, make(), _MOST_ALIKE)",

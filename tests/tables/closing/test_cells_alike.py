@@ -5,17 +5,27 @@ from __future__ import annotations
 import json
 
 import pytest
+from msgspec.structs import replace
 
 from app.billing_periods.instants import iso_milliseconds
 from app.definitions import commands
 from app.wire.usage_records import cell_id
+from tables.closing.at_cut import AtCut
 from tables.closing.close import close_subscription, let_go, next_cut
+from tables.closing.revision import CellsAlike
 from tables.routing import period_charges
 from tables.routing.period_charges import PeriodCharges
 from tests.world.bodies import Json
 from tests.world.calls import calls_of
-from tests.world.clock import HOUR_MS, START_MS, ms
-from tests.world.definitions import ORG, definitions_of, lines, subscription_body
+from tests.world.clock import HOUR_MS, START_MS, WEEK_MS, ms
+from tests.world.definitions import (
+    ORG,
+    SETTINGS,
+    SUBSCRIPTION,
+    definitions_of,
+    lines,
+    subscription_body,
+)
 from tests.world.events import arrived
 from tests.world.partition import Live
 
@@ -63,6 +73,24 @@ def test_a_cell_that_all_have_is_made_once(packed: bool) -> None:
     calls = calls_of(lambda: told.extend(close_all(live, packed=packed)))
     assert len(told) == MANY * len(CODES)
     assert calls["ClosingCell.of"] == len(CODES)
+
+
+def test_cuts_whose_records_have_other_schemas_have_other_cells() -> None:
+    live = Live(definitions_of(CODES, replace(SETTINGS, fold_version=1)))
+    live.define_all()
+    later_ms = START_MS + 2 * WEEK_MS
+    live.append(later_ms, commands.set_settings(SETTINGS))
+    partition, name = live.partition, (ORG, SUBSCRIPTION)
+    ((versions, timeline),) = partition.timelines.of(name)
+    subscription, period = next(versions.all()), timeline.first
+    assert period is not None
+    charges = partition.routes.charges_of(subscription, period)
+    first, second, third = (
+        CellsAlike.of(charges, AtCut(partition, name, subscription, period, None, cut_ms))
+        for cut_ms in (later_ms - 2, later_ms - 1, later_ms + 1)
+    )
+    assert first is second
+    assert third is not second
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["at-hand", "packed"])
