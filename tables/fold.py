@@ -477,12 +477,10 @@ def _first_cell(layer: Layer, filter_id: str | None, groups: Groups, first: Arri
 
 
 def aim_first(route: Route, timestamp_ms: int, members: Members) -> bool:
-    """Aim a route without events at the cell of one of that time; return whether it is aimed.
+    """Aim a route of one span at the cell of an event of that time; return whether it is aimed.
 
     A cell that is not there is made, and kept once an event is folded (`Route.keep_cell`).
     """
-    if len(route.spans) != 1:
-        return False
     (span,) = route.spans
     fold = span.fold
     parts = fold.parts or fold.take_parts()

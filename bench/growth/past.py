@@ -17,6 +17,22 @@ from tables.reading.usage import current_usage
 MINUTE_MS = 60_000
 
 
+def event_of_the_implicit_plan(names: int) -> Spent:
+    """Fold an event of a name that nobody defines, beside others."""
+    world = World()
+    world.apply(commands.set_settings(SettingsRecord(grace_s=0, implicit_plan=True)))
+    world.definitions.append_time_ms = NOW_MS + DAY_MS
+    world.fold(map(world.event, range(names)))
+    return world.spent_folding(world.each())
+
+
+def first_of_a_later_period(months: int) -> Spent:
+    """Fold the first event of a month, of a subscription with events of the last one."""
+    world = aged(months)
+    world.fold(world.each())
+    return world.spent_folding(world.each(at_ms=NOW_MS + 31 * DAY_MS))
+
+
 def event_begun_anew(code: str, times: int) -> Spent:
     """Fold an event of a subscription that ended and began anew so often."""
     world, at_ms = _begun_anew(times, code)

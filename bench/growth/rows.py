@@ -364,6 +364,13 @@ ROWS = tuple(
             Row("event billed at once", "events billed before", BILLED, billed_at_once),
             Row("… taken back", "events billed before", BILLED, canceled_at_once),
             Row("event, and flush of its cell", "pairs", SUBSCRIPTIONS, flush),
+            Row(
+                "event of the implicit plan",
+                "names",
+                SUBSCRIPTIONS,
+                past.event_of_the_implicit_plan,
+            ),
+            Row("first of a later period", "months of age", MONTHS, past.first_of_a_later_period),
             # From the second year on its periods are found by arithmetic: 1,000 steps more.
             Row("first touch, new", "months of age", MONTHS, first_touch),
             Row("… beside alerts", "on other metrics", OFTENER, past.touch_beside_alerts),

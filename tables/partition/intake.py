@@ -178,7 +178,10 @@ class Intake:
         return found
 
     def aimed(self, runs: Iterable[Run], members: Members) -> dict[MeterKey, Route]:
-        """Aim the routes that no event has taken at the cells of the first; return them."""
+        """Aim routes at cells that no event has taken: the first, or the first of a later period.
+
+        Return these routes.
+        """
         found: dict[MeterKey, Route] = {}
         by_key, told_of = self._routes.by_key, self._routes.told_of
         for meter_key, run in runs:
@@ -186,13 +189,16 @@ class Intake:
             # Who weighed them has compiled it.
             if route is None or route.made_at != told_of:
                 route = self._packing.route_of(meter_key)
-            if route.event_ranges is not None or len(route.timelines) != 1:
-                continue
-            # Whatever the route was compiled under, the newest terms say what is too late.
-            timelines = self._timelines.of(meter_key[:2])
-            if len(timelines) != 1 or timelines[0][1] is not route.timelines[0]:
+            if len(route.spans) != 1 or len(route.timelines) > 1:
                 continue
             newest_ms, earliest_ms, *_ = reach_of(run)
+            layer = route.layer
+            # Those that came before lead nowhere, or not to a period that ends before these.
+            if route.event_ranges is not None and (layer is None or newest_ms < layer.end_ms):
+                continue
+            # Whatever the route was compiled under, the newest terms say what is too late.
+            if route.timelines != tuple(map(_timeline_in, self._timelines.of(meter_key[:2]))):
+                continue
             if check_range(newest_ms, earliest_ms) is None and aim_first(route, newest_ms, members):
                 found[meter_key] = route
         return found

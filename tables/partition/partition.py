@@ -343,8 +343,7 @@ class Partition:
         noted = route.event_ranges
         if noted is None:
             name = (route.organization_id, route.external_subscription_id)
-            # What nothing defines has no timelines.
-            is_counted = bool(route.spans and route.timelines)
+            is_counted = bool(route.spans)
             noted = self.event_ranges.entry_of(name, route.code, is_counted=is_counted)
             route.event_ranges = noted
         return noted

@@ -201,6 +201,9 @@ class Route(msgspec.Struct, eq=False):
     def _timeline_in(self, start_ms: int, before_ms: int) -> Timeline | None:
         """Return the only timeline with a period in a time; None: there is none, or several."""
         timelines = self.timelines
+        if not timelines and self.spans:
+            # Of the implicit plan.
+            return self.spans[0].timeline
         if len(timelines) > 1:
             # Each ends before the next one begins.
             first = bisect_right(timelines, start_ms, key=_over_ms)
