@@ -205,8 +205,10 @@ class Definitions(Index):
         """Return whether events of a code and an external id ever count."""
         if not self.had_metric(organization_id, code):
             return False
-        named_ms = self.named_since_ms(organization_id, external_id)
-        return min(named_ms, self.settings.implicit_since_ms) < NEVER_MS
+        has_implicit = self.settings.implicit_since_ms < NEVER_MS
+        return has_implicit or self.subscription_index.by_external_id.has(
+            (organization_id, external_id)
+        )
 
     def had_metric(self, organization_id: str, code: str) -> bool:
         """Return whether a metric has the code, or ever had it."""

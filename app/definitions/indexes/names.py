@@ -131,6 +131,14 @@ class Names(Index, Generic[D]):
                 return first, versions
         return None
 
+    def has(self, name: CodeKey) -> bool:
+        """Return whether there is any of a name. Nothing is kept at hand: it is asked of many."""
+        known = len(self._packed) if self._branched is None else self._branched
+        return name in self._own or any(
+            first < known and self._name_in(self._packed.row(first)) == name
+            for first in self._places.find(hash(name))
+        )
+
     def add(self, one: D, number: int | None) -> int:
         """Find one that is new by its name; return how many have the name by now.
 

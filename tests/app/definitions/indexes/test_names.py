@@ -41,7 +41,9 @@ def index(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Su
 
 
 def by_name(index: SubscriptionIndex) -> dict[str, list[str]]:
-    """Return the ids of all subscriptions by external id."""
+    """Return the ids of all subscriptions by external id; it is known which names there are."""
+    for name in ((ORG, external_id) for external_id in "abcde"):
+        assert index.by_external_id.has(name) == bool(index.of_external_id(name))
     return {
         external_id: [
             newest(each).id for each in index.of_external_id((organization_id, external_id))
