@@ -309,7 +309,7 @@ def settling(partition: Partition, cut_ms: int) -> Generator[None, None, None]:
                 yield from _settling_span(partition, span, settled_ms)
         partition.cuts.forget(name, settled_ms)
         # Whoever moves cuts asks for those that are followed.
-        partition.corrections.followed.settle(name, partition.cuts.told_ms)
+        partition.corrections.followed.settle(name, partition.cuts.settled_ms)
         yield
     yield from partition.cuts.forgetting_instants()
     yield from partition.members.operations.settling(partition.checkpoint.cut_ms)

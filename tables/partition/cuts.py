@@ -69,20 +69,13 @@ class CutsToCome:
 
     @property
     def settled_ms(self) -> int:
-        """Late cuts up to it are published and merged."""
+        """Late cuts up to it are published and merged.
+
+        Every grid cut up to it has told, too: the time between two revisions is made of grid cuts.
+        """
         self._know_revisions()
         every_ms = self._revisions_ms[1]
         return self._checkpoint.cut_ms // every_ms * every_ms
-
-    @property
-    def decided_ms(self) -> int:
-        """What was appended up to it the grid cuts have decided."""
-        return decided_until(self._checkpoint.cut_ms, self._definitions.close_grids_ms())
-
-    @property
-    def told_ms(self) -> int:
-        """What was appended up to it every cut has told: those of grids, and those of revisions."""
-        return min(self.decided_ms, self.settled_ms)
 
     @property
     def revision_grids_ms(self) -> tuple[int, ...]:

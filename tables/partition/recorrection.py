@@ -157,7 +157,7 @@ class Recorrection:
 
     def enforcing(self) -> Steps[None]:
         """Note by small steps that the cells show this, now that they are swapped in."""
-        partition, told_ms = self._partition, self._partition.cuts.told_ms
+        partition, settled_ms = self._partition, self._partition.cuts.settled_ms
         followed = partition.corrections.followed
         for name, standing in self._standing.items():
             if name in self._narrow:
@@ -165,9 +165,9 @@ class Recorrection:
                     for stored in self._turning(some):
                         followed.put_in_force(stored, self.horizons[name])
                     yield
-                followed.settle(name, told_ms)
+                followed.settle(name, settled_ms)
             else:
-                yield from followed.enforcing(name, standing, told_ms)
+                yield from followed.enforcing(name, standing, settled_ms)
         concerned = {each for each in self._meter_keys if each[:2] in self.horizons}
         partition.corrected.revise(concerned, self._revised)
 

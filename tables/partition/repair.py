@@ -153,7 +153,7 @@ class Repair:
     def finish(self) -> None:
         """Follow no more what cuts have told, once all of them are in force."""
         partition = self._partition
-        partition.corrections.followed.settle(self._name, partition.cuts.told_ms)
+        partition.corrections.followed.settle(self._name, partition.cuts.settled_ms)
 
     def _repair(self, identity: bytes, original: Original, turning: list[StoredCorrection]) -> bool:
         partition, arrival = self._partition, original.arrival

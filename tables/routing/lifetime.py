@@ -46,7 +46,7 @@ def lifetime_spans(
     for charge, metric in charges_in_force(definitions, plan, code, as_of_ms):
         # Who is deleted by then asks for nothing.
         asking = definitions.alerts.asking(name, metric.id, as_of_ms, as_of_ms, of_life=True)
-        asks = any(since_ms < end_ms and gone_ms == NEVER_MS for since_ms, gone_ms in asking)
+        asks = any(since_ms < end_ms for since_ms, _ in asking)
         if asks and adds_over_life(charge, metric):
             key = SpanKey(newest.id, lifetime_id(charge.id), first.start_ms)
             # What adds over a life hangs on no timezone.

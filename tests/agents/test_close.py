@@ -437,11 +437,19 @@ def test_however_many_cells_a_period_has_each_step_looks_at_few(
     assert max(looked_at.values()) <= 2 * CELLS_A_STEP * AT_FIRST // OF_A_STEP
 
 
+@pytest.mark.parametrize("is_changed", [False, True])
 @pytest.mark.parametrize("is_looked_at", [False, True])
-def test_whose_period_ends_without_events_stays_at_hand_if_it_was(is_looked_at: bool) -> None:
+def test_whose_period_ends_without_events_stays_at_hand_if_it_was(
+    is_looked_at: bool, is_changed: bool
+) -> None:
+    """Closing one that never changed makes no timelines; what changed has its own made."""
     told = closing_at_once({CROWD: {"s": 0}})
+    if is_changed:
+        body = {"ending_at": "2024-06-01T00:00:00Z"}
+        told.define("2024-01-05", commands.update_subscription(CROWD, "s", body))
     state, name = told.meter("2024-01-31T12:00").partition, (CROWD, "s")
     owned = taking(state, [], Settings(), [name])
+    state.timelines.forget(name)
     if is_looked_at:
         state.timelines.of(name)
     assert state.timelines.has(name) == is_looked_at

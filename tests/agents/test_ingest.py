@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import AsyncMock
 
 import pytest
 from faust.types import TP
@@ -48,7 +49,14 @@ def _owned(shared: SimpleNamespace, checkpoint: Checkpoint, **more: Any) -> Any:
 @pytest.mark.parametrize("raw", [True, False], ids=["raw", "rekeyed"])
 async def test_a_batch_that_leaves_a_gap_is_not_folded(raw: bool) -> None:
     checkpoint = Checkpoint(raw_next=41, rekeyed_next=41)
-    owned = cast(Any, SimpleNamespace(state=SimpleNamespace(checkpoint=checkpoint)))
+    shared = SimpleNamespace(
+        settings=Settings(profile="test"),
+        clock=SimpleNamespace(now_ms=lambda: 0),
+        homes=SimpleNamespace(of_all=list),
+        definitions=Definitions(),
+        turns=Turns(),
+    )
+    owned = _owned(shared, checkpoint, fold=AsyncMock())
     batch = RecordBatch([], TP("events", 3), 42, 50, 0)
     with pytest.raises(DeliveryBroken, match=r"partition=3.*folded up to 41.*begins at 42"):
         await (take_raw(owned, batch, cast(Any, None)) if raw else take_rekeyed(owned, batch))

@@ -357,8 +357,10 @@ def test_what_was_over_before_it_was_made_is_due_after_that() -> None:
     done_ms = log.now_ms
     log.at("2024-04-15T00:00:30Z")
     log.subscribe(billing_time="calendar", subscription_at="2024-01-16T01:00:00Z")
-    due_ms = TimelineTable(log.definitions, AtHand()).next_due((ORG, "sub_1"), done_ms)
-    assert due_ms == ms("2024-04-15T00:01:00Z")
+    table, name = TimelineTable(log.definitions, AtHand()), (ORG, "sub_1")
+    # What others of the plan have due at the end of January is not due of it.
+    assert table.due_alone(name, done_ms) is None
+    assert table.next_due(name, done_ms) == ms("2024-04-15T00:01:00Z")
 
 
 def test_customers_with_a_timezone_of_their_own_are_told_apart() -> None:

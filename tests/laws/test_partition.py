@@ -202,6 +202,21 @@ def test_nothing_stays_in_the_store_of_sets_that_a_restart_finds_without_a_charg
     assert kept_sets(live) == sets_of(live) == set()
 
 
+def test_nothing_stays_of_cells_and_sets_whose_place_other_groups_take() -> None:
+    """Nobody has asked for the sets since the restart."""
+    live = Live(definitions_of(UNIQUE))
+    live.define_all()
+    at_ms = START_MS + WEEK_MS
+    live.deliver([arrived(code, n, START_MS, at_ms, u="a") for n, code in enumerate(UNIQUE)])
+    live.restart()
+    assert live.changelog.stored_sets()
+    for code in UNIQUE:
+        body = {"properties": {"amount": "1", "pricing_group_keys": ["u"]}}
+        live.append(START_MS + 1, commands.update_charge(ORG, "plan", code, body))
+    assert kept_sets(live) == sets_of(live)
+    assert len(live.changelog.cells) == len(UNIQUE)
+
+
 def kept_sets(live: Live) -> set[SetKey]:
     """Every set that the store or the changelog has members of, once all that leaves is gone."""
     live.flush()

@@ -148,8 +148,10 @@ def test_the_second_event_of_a_watched_cell_goes_straight_until_its_cut(
 @pytest.mark.parametrize("kind", ["current", "lifetime"])
 @pytest.mark.parametrize("codes", [CODES, APART])
 def test_events_go_straight_again_once_the_alert_is_gone(kind: str, codes: Sequence[str]) -> None:
+    """One on another metric stays."""
     at_ms = START_MS + HOUR_MS
-    made = watching(definitions_of(codes), codes, START_MS, [at_ms + 1])
+    made = watching(definitions_of([*codes, "fees"]), ["fees"], START_MS)
+    made = watching(made, codes, START_MS, [at_ms + 1])
     for line in made:
         if line.command.type == "create_alert":
             line.command.payload["alert"]["alert_type"] = f"billable_metric_{kind}_usage_units"
@@ -170,6 +172,8 @@ def test_events_go_straight_again_once_the_alert_is_gone(kind: str, codes: Seque
             straight.append((live.straight - before) // len(codes))
     # What comes until the next grid cut is yet of the alert.
     assert straight == [0, 0, 0, 0, 1, 1] + [0] * 6
+    # Nothing is folded over the life of who is watched no more.
+    assert not any(key.charge_id.endswith(":lifetime") for key, _ in lives[0].cells())
     same(*lives)
 
 
@@ -306,7 +310,10 @@ def test_events_of_two_days_in_one_batch_count_from_their_own_on() -> None:
     ]
     for live in lives:
         live.define_all()
+        # Days are told once the settings are looked at.
+        live.close_until(START_MS)
         live.deliver(batch)
+        assert {key.charge_id.partition(":")[2] for key, _ in live.cells()} == {"", "daily"}
     assert lives[0].cells() == lives[1].cells()
 
 

@@ -771,6 +771,8 @@ def test_events_go_straight_where_no_correction_can_be_about_them(*, restarts: b
     if restarts:
         live.restart()
         live.deliver([Arrival(event("sum", "t2", INSIDE_MS, v="1"), ORG, INSIDE_MS + 2, 0, 3, 0)])
+    # Its event has come.
+    assert not live.partition.corrections.awaits_any()
     assert goes_straight(live, event("sum", "t3", INSIDE_MS, v="1"), 4, INSIDE_MS + 3)
     early = Correction(ORG, SUBSCRIPTION, "t4", "cancel", None, "d", b"")
     live.partition.corrected.correct(CorrectionArrival(early, ORG, INSIDE_MS + 4, 0, 5, 0))

@@ -184,6 +184,20 @@ def test_who_is_packed_in_the_millisecond_of_a_definition_alone_shows_it_later()
     assert watched.keys() == ("u",)
 
 
+def test_a_definition_alone_in_the_millisecond_of_a_packing_refolds_what_it_changes() -> None:
+    """No look-up has to tell two definitions of it apart: all else keeps its cells."""
+    watched = Watched()
+    settle(watched.partition, NOW_MS)
+    used = [event(code, code, NOW_MS, v="5", g="x", u="a") for code in ("sum", "count")]
+    watched.deliver([Arrival(one, ORG, NOW_MS + 1, 0, 2 + n, 0) for n, one in enumerate(used)])
+    watched.definitions.append_time_ms = at_ms = NOW_MS + 2
+    watched.flush()
+    watched.partition.packing.pack((ORG, SUBSCRIPTION))
+    watched.group_the_other_by(at_ms, "u")
+    told = watched.partition.redefinition
+    assert refolds_of(told.renewing(waits=True)) == {(ORG, SUBSCRIPTION, "count")}
+
+
 @pytest.mark.parametrize("restarts", [False, True], ids=["packed", "restored"])
 def test_who_is_packed_in_the_millisecond_of_one_that_waits_shows_it_later(restarts: bool) -> None:
     """Another definition of that millisecond was looked at: look-ups cannot tell the two apart."""

@@ -751,15 +751,15 @@ BUGS = (
     Bug(
         "corrections-that-are-told-are-followed-for-good",
         "tables/closing/close.py",
-        "partition.corrections.followed.settle(name, partition.cuts.told_ms)",
+        "partition.corrections.followed.settle(name, partition.cuts.settled_ms)",
         "pass",
         "tests/rules/test_corrections.py::test_corrections_that_are_told_are_followed_no_more",
     ),
     Bug(
         "corrections-are-followed-no-more-before-they-are-told",
-        "tables/partition/cuts.py",
-        "return min(self.decided_ms, self.settled_ms)",
-        "return self.decided_ms",
+        "tables/closing/close.py",
+        "partition.corrections.followed.settle(name, partition.cuts.settled_ms)",
+        "partition.corrections.followed.settle(name, partition.checkpoint.cut_ms)",
         "tests/rules/test_corrections.py::test_corrections_that_are_told_are_followed_no_more",
     ),
     Bug(
@@ -997,9 +997,9 @@ BUGS = (
     ),
     Bug(
         "correction-followed-until-any-cut",
-        "tables/partition/cuts.py",
-        "return decided_until(self._checkpoint.cut_ms, self._definitions.close_grids_ms())",
-        "return self._checkpoint.cut_ms",
+        "tables/partition/recorrection.py",
+        "partition, settled_ms = self._partition, self._partition.cuts.settled_ms",
+        "partition, settled_ms = self._partition, self._partition.checkpoint.cut_ms",
         "tests/semantics/test_instants.py"
         "::test_an_event_amended_just_before_its_subscription_is_billed_at_once",
     ),
@@ -1975,9 +1975,9 @@ BUGS = (
     ),
     Bug(
         "history-of-open-periods",
-        "app/definitions/model.py",
-        " and due_at_ms < self.append_time_ms",
-        "",
+        "tables/routing/period_charges.py",
+        "return found[bisect_right(found, period.due_at_ms, key=_APPENDED_MS) :]",
+        "return found",
         "tests/rules/test_history.py::test_a_period_not_yet_due_folds_under_its_own_definitions",
     ),
     Bug(
@@ -2273,7 +2273,8 @@ BUGS = (
         "tables/fold.py",
         "if append_time_ms > layer.due_at_ms or",
         "if append_time_ms > layer.due_at_ms + 1 or",
-        "tests/app/offline/test_fold.py::test_append_times_ascend_along_a_partition",
+        "tests/rules/test_cut_edges.py"
+        "::test_what_is_appended_a_millisecond_later_counts_at_the_next_revision",
     ),
     Bug(
         "watched-events-count-at-once",
@@ -2465,9 +2466,9 @@ BUGS = (
     ),
     Bug(
         "resting-route-forgets-nothing",
-        "tables/closing/forgetting.py",
-        "stale, route = partition.stale, partition.packing.route_at_hand(meter_key)",
-        "stale, route = partition.stale, partition.routes.find(meter_key)",
+        "tables/partition/packing.py",
+        "return self.route_of(meter_key) if meter_key in self._routes.by_key else None",
+        "return self._routes.find(meter_key)",
         "tests/tables/partition/test_new_settings.py"
         "::test_cells_of_final_periods_are_forgotten_by_routes_that_rest",
     ),
@@ -2964,7 +2965,7 @@ BUGS = (
         "app/definitions/timeline.py",
         "if period.final_ms >= cut_ms or",
         "if period.final_ms > cut_ms or",
-        "tests/tables/closing/test_forgetting.py::test_the_final_cut_shows_what_came_until_then",
+        "tests/tables/closing/test_revising.py::test_the_final_cut_shows_what_came_until_then",
     ),
     Bug(
         "ends-of-charges-not-compared",
@@ -3755,7 +3756,7 @@ BUGS = (
         "        alone = self._definitions.is_alone_at(at_ms)\n",
         "        alone = False\n",
         "tests/rules/test_waiting_definitions.py"
-        "::test_who_is_packed_in_the_millisecond_of_a_definition_alone_shows_it_later",
+        "::test_a_definition_alone_in_the_millisecond_of_a_packing_refolds_what_it_changes",
     ),
     Bug(
         "comes-back-with-another-code-under-a-later-definition-of-its-millisecond",
@@ -3835,7 +3836,8 @@ BUGS = (
         "tables/closing/forgetting.py",
         "if period.final_ms <= settled_ms and not is_forgotten(layer)",
         "if period.due_at_ms <= settled_ms and not is_forgotten(layer)",
-        "tests/tables/closing/test_forgetting.py::test_cells_of_a_period_go_when_it_is_final",
+        "tests/tables/closing/test_forgetting.py"
+        "::test_cells_of_a_final_period_go_while_a_later_one_is_due_and_not_final",
     ),
     Bug(
         "rows-of-the-flush-under-way-are-found-nowhere",
@@ -4576,7 +4578,8 @@ BUGS = (
         "tables/partition/route_table.py",
         "gone += span.all_sets().values()",
         "gone += span.sets.values()",
-        "tests/laws/test_partition.py::test_nothing_stays_in_the_store_of_sets_that_were_refolded",
+        "tests/laws/test_partition.py"
+        "::test_nothing_stays_of_cells_and_sets_whose_place_other_groups_take",
     ),
     Bug(
         "redis-declared-whole",
@@ -5272,7 +5275,7 @@ BUGS = (
         "if pieces and name not in self._in_part:",
         "if pieces:",
         "tests/tables/partition/test_packing.py"
-        "::test_a_cut_lets_none_go_of_whom_a_part_was_at_hand",
+        "::test_whoever_unpacks_the_rest_notes_none_of_whom_a_part_was_at_hand",
     ),
     Bug(
         "readers-see-nothing-of-cells-that-were-packed-since",
@@ -6862,7 +6865,8 @@ BUGS = (
         "tables/partition/snapshot.py",
         "        cells.update(dict.fromkeys(deleted))\n",
         "",
-        "tests/laws/test_partition.py::test_nothing_stays_in_the_store_of_sets_that_were_refolded",
+        "tests/laws/test_partition.py"
+        "::test_nothing_stays_of_cells_and_sets_whose_place_other_groups_take",
     ),
     Bug(
         "zero-packed-with-its-sign",
@@ -7678,8 +7682,8 @@ BUGS = (
     Bug(
         "a-life-stays-folded-for-a-deleted-alert",
         "tables/routing/lifetime.py",
-        "since_ms < end_ms and gone_ms == NEVER_MS for",
-        "since_ms < end_ms for",
+        "as_of_ms, as_of_ms, of_life=True",
+        "as_of_ms, -1, of_life=True",
         "tests/laws/test_watched.py::test_events_go_straight_again_once_the_alert_is_gone",
     ),
     Bug(
@@ -7865,7 +7869,7 @@ BUGS = (
         "what-a-refold-took-in-stays-parked",
         "agents/refold.py",
         "queue.swapped(job.meter_keys)",
-        "queue.swapped(meter_keys)",
+        "queue.swapped([])",
         "tests/simulation/test_lagging.py"
         "::test_a_copy_counts_once_the_event_that_was_taken_before_it_turns_out_to_be_refused",
     ),

@@ -68,14 +68,6 @@ def layers(of: Live, code: str) -> int:
     return sum(bool(layer.cells) for span in route.spans for layer in span.layers.values())
 
 
-def test_the_final_cut_shows_what_came_until_then() -> None:
-    one = live(1, "count")
-    one.deliver([arrived("count", 7, START_MS + HOUR_MS, FINAL_MS - 1)])
-    one.close_until(FINAL_MS)
-    (revised,) = [body for body in one.bodies() if body["type"] == "usage.revised"]
-    assert revised["units"] == "2.0"
-
-
 CODES = ("count", "sum", "max", "latest", "average", "filtered", "unique", "visitors")
 IN_ADVANCE = ("passes", "spent", "calls")
 
@@ -91,6 +83,14 @@ def test_cells_of_a_period_go_when_it_is_final(code: str) -> None:
     assert (one.changelog.cells, one.partition.checkpoint.cells) == ({}, 0)
     assert (one.changelog.members, one.changelog.store) == ({}, {})
     assert one.partition.checkpoint.fold_version == FORGETTING_VERSION
+
+
+def test_cells_of_a_final_period_go_while_a_later_one_is_due_and_not_final() -> None:
+    one = live(2, "count")
+    pass_until(one, START_MS + 2 * WEEK_MS)
+    assert layers(one, "count") == 2
+    assert one.forget(NAME)
+    assert layers(one, "count") == 1
 
 
 @pytest.mark.parametrize("code", [*CODES, *IN_ADVANCE])

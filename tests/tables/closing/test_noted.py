@@ -60,6 +60,8 @@ def test_who_changes_is_looked_at_once_it_is_told_and_longer_while_nobody_would_
     assert list(noted.look(teller) or ()) == [dirty]
     dirty.dirty = False
     noted.told(teller)
+    # It has none of a cut to come, and changed all the same since that look.
+    assert noted.late() == []
     assert list(noted.look(teller) or ()) == [dirty]
     noted.told(teller)
     assert list(noted.look(teller) or ()) == []

@@ -9,6 +9,7 @@ import pytest
 from tables.closing.close import settle
 from tables.partition.cuts import CutsToCome
 from tables.partition.packing import Packing
+from tests.tables.closing.test_forgetting import FINAL_MS, live
 from tests.world.clock import HOUR_MS, START_MS, WEEK_MS
 from tests.world.definitions import ORG, SUBSCRIPTION, CommandAt, definitions_of
 from tests.world.events import arrived
@@ -81,3 +82,13 @@ def test_what_is_settled_has_the_cells_of_its_metric_looked_at_alone(
     settle(live.partition, NOW_MS + HOUR_MS)
     assert asked == {"sum"}
     assert cell.state.events == 2
+
+
+@pytest.mark.parametrize("code", ["count", "calls"])
+def test_the_final_cut_shows_what_came_until_then(code: str) -> None:
+    """Of what is paid in advance it looks at all periods that are open."""
+    one = live(1, code)
+    one.deliver([arrived(code, 7, START_MS + HOUR_MS, FINAL_MS - 1)])
+    one.close_until(FINAL_MS)
+    revised = [body["units"] for body in one.bodies() if body["type"] == "usage.revised"]
+    assert revised == ["2.0"]

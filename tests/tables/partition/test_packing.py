@@ -323,6 +323,17 @@ def test_a_cut_of_who_is_packed_in_part_shows_all() -> None:
     assert len(records) == len(CODES) + 1
 
 
+def test_whoever_unpacks_the_rest_notes_none_of_whom_a_part_was_at_hand() -> None:
+    """A cut would pack it again as it was, and what is at hand with it."""
+    live = several()
+    packing = live.partition.packing
+    packing.route_of((*NAME, "max"))
+    packing.as_packed.clear()
+    packing.unpack(NAME)
+    assert not packing.as_packed
+    assert not packing.is_packed(NAME)
+
+
 def test_a_cut_lets_none_go_of_whom_a_part_was_at_hand() -> None:
     live = several()
     partition, packing, late_ms = live.partition, live.partition.packing, START_MS + WEEK_MS
