@@ -117,7 +117,22 @@ def is_due(period: Period, done_ms: int) -> bool:
 def test_what_is_due_later_is_found_without_what_was_due_before(
     timeline: Timeline, later_ms: int
 ) -> None:
-    done_ms = later_ms if later_ms < 0 else ms(NOW) + later_ms
+    _is_found(timeline, later_ms if later_ms < 0 else ms(NOW) + later_ms)
+
+
+@pytest.mark.parametrize("days", range(0, 120, 5))
+def test_who_was_just_made_has_no_period_that_a_grid_had_before(days: int) -> None:
+    log = Log(NOW)
+    log.plan(interval="monthly")
+    log.customer()
+    log.subscribe(billing_time="calendar", subscription_at=NOW)
+    timeline = subscription_timeline(
+        log.definitions, log.definitions.subscriptions(ORG, "sub_1")[0]
+    )
+    _is_found(timeline, ms(NOW) + days * DAY_MS + 3_600_000)
+
+
+def _is_found(timeline: Timeline, done_ms: int) -> None:
     until_ms = ms("2025-06-01T00:00:00Z")
     every = timeline.until(until_ms)
     found = []

@@ -786,6 +786,7 @@ def test_events_go_straight_where_no_correction_can_be_about_them(*, restarts: b
         sent = event("sum", name, INSIDE_MS, v="9")
         live.deliver([Arrival(sent, ORG, INSIDE_MS + offset, 0, offset, 0)])
     assert goes_straight(live, event("sum", "t8", INSIDE_MS, v="1"), 10, INSIDE_MS + 10)
+    assert not live.partition.corrections.awaits_any()
 
 
 def test_a_correction_is_of_the_copy_that_comes_once_its_event_turns_out_to_be_refused() -> None:

@@ -92,8 +92,9 @@ def _is_caught(bug: Bug, tree: Path) -> bool:
         code, output = _run(tree, [bug.guard])
     finally:
         path.write_text(right)
-    # Any other code says that it was not there, or could not be run.
-    caught = code == pytest.ExitCode.TESTS_FAILED
+    # Any other code says that it was not there, or could not be run. An error after the last test
+    # has the code of a test that failed, too.
+    caught = code == pytest.ExitCode.TESTS_FAILED and "\nFAILED " in output
     said = "caught" if caught else f"**missed** ({code}): {output[-1000:]}"
     _tell(f"| {bug.name} | {said} | {time.monotonic() - since_s:.0f} s |")
     return caught

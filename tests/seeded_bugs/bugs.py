@@ -2578,7 +2578,8 @@ BUGS = (
         "tables/reading/publication.py",
         "ceil_to(max(to_come), period.revise_every_ms)",
         "ceil_to(min(to_come), period.revise_every_ms)",
-        "tests/laws/test_pending.py::test_pending_is_what_the_next_cuts_publish",
+        "tests/tables/reading/test_past_usage.py"
+        "::test_what_waits_for_several_cuts_is_pending_as_the_last_of_them_shows_it",
     ),
     Bug(
         "revision-not-advanced",
@@ -3497,7 +3498,7 @@ BUGS = (
         "app/definitions/periods.py",
         "if before_ms < max(created_ms, subscription.started_at_ms):",
         "if before_ms < -(1 << 62):",
-        "tests/laws/test_due_after.py::test_what_is_due_later_is_found_without_what_was_due_before",
+        "tests/laws/test_due_after.py::test_who_was_just_made_has_no_period_that_a_grid_had_before",
     ),
     Bug(
         "week-of-another-timezone-taken-for-whole",
@@ -3822,7 +3823,8 @@ BUGS = (
         "tables/cells/forgotten.py",
         "    for cut_ms, state in (cell.late or {}).items():\n",
         "    for cut_ms, state in {}.items():\n",
-        "tests/tables/closing/test_carrying.py::test_the_same_is_told_whether_it_is_carried_on",
+        "tests/tables/closing/test_carrying_late.py"
+        "::test_a_verification_finds_what_is_lost_of_a_week_that_is_carried_on",
     ),
     Bug(
         "amends-into-what-is-forgotten",

@@ -66,3 +66,19 @@ def test_a_cut_half_taken_between_two_steps_makes_it_stale() -> None:
     # As whoever takes the cut notes it.
     live.partition.stale.half_closed.add(NAME)
     assert drained(steps).stale
+
+
+def test_what_waits_for_several_cuts_is_pending_as_the_last_of_them_shows_it() -> None:
+    live = Live(definitions_of(["sum"], SETTINGS))
+    live.define_all()
+    live.deliver([arrived("sum", 0, START_MS, v="1")])
+    due_ms = START_MS + WEEK_MS
+    live.close_until(due_ms)
+    for hours in (1, 2):
+        came_ms = due_ms + hours * HOUR_MS + 1
+        live.deliver([arrived("sum", hours, START_MS, came_ms, v="9")])
+    usage = drained(asked(live, due_ms + 2 * HOUR_MS + 1))
+    assert usage.publication.pending_cut_ms == due_ms + 3 * HOUR_MS
+    (row,) = usage.rows
+    assert row.pending is not None
+    assert (int(row.units), int(row.pending.units)) == (1, 19)
