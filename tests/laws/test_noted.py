@@ -186,10 +186,11 @@ LATE_STEPS = st.builds(
 TOO_MANY_ROWS = [
     LateStep(1, "sum", "x", "a", 0, True),
     LateStep(1, "sum", "y", "a", 0, True),
+    LateStep(HOUR_MS, "fees", "x", "a", 0, True),
     LateStep(3 * HOUR_MS, "fees", "x", "a", 0, True),
     LateStep(HOUR_MS, "sum", "x", "b", 0, True),
 ]
-"""The last is of `x`, and takes the rows of `y` away as well."""
+"""The last is of `x`, and takes the rows of `y` away as well: that was flushed before its cut."""
 
 
 @few

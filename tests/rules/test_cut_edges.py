@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from tests.world.clock import DAY_MS, START_MS, WEEK_MS
 from tests.world.definitions import SETTINGS, definitions_of
@@ -36,10 +37,10 @@ def test_what_is_appended_when_due_counts_at_that_cut() -> None:
     assert told("sum", (START_MS, DUE_MS, "3")) == [("2024-01-01", "2024-01-08T01:31", 0, "3.0")]
 
 
-def test_what_is_appended_a_millisecond_later_counts_at_the_next_revision() -> None:
-    assert told("sum", (START_MS, DUE_MS + 1, "3")) == [
-        ("2024-01-01", "2024-01-08T02:00", 0, "3.0")
-    ]
+@pytest.mark.parametrize("code", ["sum", "balance"])
+def test_what_is_appended_a_millisecond_later_counts_at_the_next_revision(code: str) -> None:
+    first, *_ = told(code, (START_MS, DUE_MS + 1, "3"))
+    assert first == ("2024-01-01", "2024-01-08T02:00", 0, "3.0")
 
 
 def test_a_level_that_has_ended_is_closed_by_one_zero() -> None:

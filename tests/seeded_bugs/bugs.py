@@ -1281,7 +1281,8 @@ BUGS = (
         "app/runtime/restoring/rebuild.py",
         "if await producer.newest(changelog, CHECKPOINT_KEY) != durable:",
         "if False:",
-        "tests/simulation/test_simulation.py::test_seeds_that_found_something[61000010]",
+        "tests/app/runtime/restoring/test_rebuild.py"
+        "::test_a_state_that_a_newer_owner_has_flushed_is_not_rebuilt",
     ),
     Bug(
         "refold-for-what-is-folded-nowhere",
@@ -3287,7 +3288,8 @@ BUGS = (
         "app/runtime/restoring/rebuild.py",
         "decided_ms = decided_until(grid_done_ms, definitions.close_grids_ms())",
         "decided_ms = grid_done_ms",
-        "tests/simulation/test_simulation.py::test_seeds_that_found_something[3010201]",
+        "tests/app/runtime/restoring/test_rebuild.py"
+        "::test_what_was_defined_since_the_last_cut_on_the_grid_is_taken_over",
     ),
     Bug(
         "alert-of-who-is-packed-not-told-of-what-waits",
@@ -3772,7 +3774,8 @@ BUGS = (
         "app/runtime/restoring/restore.py",
         "queue.want((meter_key,), checkpoint.cut_ms)",
         "queue.want((meter_key,), checkpoint.definitions_ms)",
-        "tests/simulation/test_simulation.py::test_seeds_that_found_something[7004162]",
+        "tests/app/runtime/restoring/test_restore.py"
+        "::test_cuts_wait_for_routes_that_may_show_what_was_defined_after_them",
     ),
     Bug(
         "carries-on-what-an-earlier-week-is-shown-by",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
 
 from app.bounds.turns import drained
 from app.definitions.outcome import Impact
 from app.definitions.state import Definitions
-from app.runtime.restoring.restore import _catching_up
+from app.runtime.partition.refold_queue import RefoldQueue
+from app.runtime.restoring.restore import _catching_up, _queueing
 from tables.event_index.index import EventIndex
 from tables.partition.partition import Partition
 from tables.partition.redefinition import Redefinition
@@ -35,3 +39,15 @@ def test_it_catches_up_with_those_at_home_alone(monkeypatch: pytest.MonkeyPatch)
         seen += told[:-2]
     assert len(seen) == len(of_one)
     assert set(seen) == set(of_one)
+
+
+@pytest.mark.parametrize("is_unclear", [False, True])
+def test_cuts_wait_for_routes_that_may_show_what_was_defined_after_them(is_unclear: bool) -> None:
+    """Of what definitions send elsewhere it is known that cells show nothing of these."""
+    state = Partition(0, Definitions(), EventIndex())
+    state.checkpoint.cut_ms, state.checkpoint.definitions_ms = 5, 9
+    queue, meter_keys = RefoldQueue(state), [("org", "sub", "m")]
+    owned = cast(Any, SimpleNamespace(refold_queue=queue, state=state))
+    refolds, unclear = ([], meter_keys) if is_unclear else (meter_keys, [])
+    drained(_queueing(owned, refolds, unclear, (3, 11)))
+    assert queue.since_ms == (5 if is_unclear else 9)
