@@ -168,11 +168,9 @@ async def _start_offsets(
         since = (0, 0)
     else:
         since = await owned.shared.offsets.logs_since(owned.number, since_ms)
-    if job.seeks_copies:
-        # None of those noted is deleted; a copy that is counts nowhere.
-        since = max(since[0], starts[0]), max(since[1], starts[1])
     raw, rekeyed = await turn.run(job.starting(since))
-    # The first may be deleted of those that nobody had defined, or of what is forgotten.
+    # The first may be deleted of those that nobody had defined, or of what is forgotten. A copy
+    # that is deleted counts nowhere.
     return _at_least(raw, starts[0]), _at_least(rekeyed, starts[1])
 
 

@@ -426,7 +426,9 @@ def test_a_row_that_comes_after_a_cut_makes_none_too_many_at_it() -> None:
         live.deliver([Arrival(what, ORG, at_ms, 0, at_ms, 0)])
     live.close_until(due_ms)
     (record, _) = live.bodies()
-    assert [row["presentation_by"] for row in record["presentation_breakdowns"]] == [{"g": "x"}]
+    rows = record["presentation_breakdowns"]
+    assert rows is not None
+    assert [row["presentation_by"] for row in rows] == [{"g": "x"}]
 
 
 @pytest.mark.parametrize("moved_on", [False, True], ids=["", "a definition came before the cut"])

@@ -1381,7 +1381,7 @@ BUGS = (
         "groups-of-other-places-compared-at-once",
         "tables/reading/verification.py",
         "if route is not None and not (yield from job.group_admission.agreeing(route)):",
-        "if False:",
+        "if route is not None and (yield from job.group_admission.agreeing(route)) is None:",
         "tests/tables/reading/test_verification.py"
         "::test_groups_that_came_once_places_were_forgotten_are_not_called_wrong",
     ),
@@ -3290,14 +3290,6 @@ BUGS = (
         "decided_ms = grid_done_ms",
         "tests/app/runtime/restoring/test_rebuild.py"
         "::test_what_was_defined_since_the_last_cut_on_the_grid_is_taken_over",
-    ),
-    Bug(
-        "alert-of-who-is-packed-not-told-of-what-waits",
-        "tables/partition/redefinition.py",
-        "        if self._packing.is_packed(name):\n",
-        "        if False:\n",
-        "tests/rules/test_waiting_definitions.py"
-        "::test_an_alert_on_who_is_packed_sees_what_waits_since_before",
     ),
     Bug(
         "alert-told-at-the-last-cut-of-a-grid-of-what-the-next-one-decides",
@@ -6946,7 +6938,7 @@ BUGS = (
         "tables/partition/history.py",
         "recounted |= forgotten & rewritten.listed(versions)",
         "pass",
-        "tests/laws/test_forgetting.py::test_the_same_is_published_and_told",
+        "tests/laws/test_forgetting.py::test_the_same_is_published_and_told[listed-periods-0]",
     ),
     Bug(
         "forgets-what-a-row-is-read-of",
@@ -6960,7 +6952,7 @@ BUGS = (
         "rows-that-an-earlier-program-left-are-lost",
         "tables/closing/forgetting.py",
         "        yield from keeping_all_rows(partition, route, -1)\n",
-        "        pass\n",
+        "        yield\n",
         "tests/tables/closing/test_forgetting_rows.py"
         "::test_rows_that_an_earlier_program_left_to_their_cells_are_kept",
     ),
@@ -8158,8 +8150,9 @@ BUGS = (
         "packed-cells-forgotten-that-no-record-tells",
         "tables/closing/packed_forgetting.py",
         "return known is not None and (digest, precise) == (",
-        "return known is not None and (digest, digest) == (digest, digest) or (",
-        "tests/laws/test_forgetting.py::test_of_who_rests_the_same_is_forgotten_as_by_routes",
+        "return True or (digest, precise) == (",
+        "tests/tables/closing/test_forgetting_packed.py"
+        "::test_packed_cells_that_no_record_tells_stay",
     ),
     Bug(
         "packed-cells-forgotten-once-due",
@@ -8386,8 +8379,8 @@ BUGS = (
     Bug(
         "copies-sought-where-all-is-deleted",
         "agents/refold.py",
-        "if job.seeks_copies:",
-        "if False:",
+        "return _at_least(raw, starts[0]), _at_least(rekeyed, starts[1])",
+        "return raw, rekeyed",
         "tests/simulation/test_lagging.py::test_a_copy_counts_once_the_event_that_was_taken_before_it"
         "_turns_out_to_be_refused[deleted]",
     ),

@@ -10,7 +10,7 @@ from app.bounds.turns import STEP_ITEMS
 from app.definitions import commands
 from app.definitions.log import deciding
 from app.definitions.model import Alert
-from app.definitions.outcome import Rejected
+from app.definitions.outcome import Applied, Rejected
 from app.definitions.sizes import oversized
 from tests.world import bodies
 from tests.world.definitions_log import ORG, Log
@@ -126,6 +126,7 @@ def test_many_are_made_by_steps_and_each_is_seen_by_those_after_it() -> None:
     assert len(list(deciding(made.definitions, command, made.now_ms))) == 2
     taken = body(code="a0", billable_metric_code="a"), body(code="b", billable_metric_code="m1")
     refused: Any = made.append(commands.create_alerts(ORG, SUB, [*alerts, *taken]))
+    assert not isinstance(refused, Applied)
     assert {int(at): each["errors"] for at, each in refused.details.items()} == {
         count: {"code": ["value_already_exist"]},
         count + 1: {"base": ["alert_already_exists"]},

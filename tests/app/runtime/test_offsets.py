@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from unittest.mock import AsyncMock
 
 import pytest
 from aiokafka.admin import RecordsToDelete
@@ -58,7 +59,11 @@ async def test_it_is_the_first_record_since_then_or_the_end(settings: Settings) 
         await offsets.stop()
 
 
-async def test_times_of_a_test_clock_tell_nothing(settings: Settings) -> None:
+async def test_times_of_a_test_clock_tell_nothing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = AsyncMock(side_effect=AssertionError("brokers are asked for a time"))
+    monkeypatch.setattr("app.runtime.offsets.first_from", asked)
     offsets = Offsets(settings.model_copy(update={"test_clock": True}))
     assert await offsets.logs_since(0, 1) == (0, 0)
     await offsets._look_at({0: (3, 2)})

@@ -34,6 +34,7 @@ def table() -> EventRangesTable:
 def noted(ranges: EventRangesTable, name: SubscriptionKey, code: str, raw: int) -> EventRanges:
     """Note an event by its offset, as a route does that holds the entry."""
     entry = ranges.entry_of(name, code)
+    assert entry is not None
     entry.raw_first, entry.newest_ms, entry.appended_ms = raw, START_MS, START_MS + HOUR_MS
     ranges.mark((*name, code), entry)
     return entry
