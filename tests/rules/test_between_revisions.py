@@ -107,3 +107,16 @@ def test_what_a_finer_grid_has_published_stays_apart_until_every_grid_has() -> N
     verification = begun(Verification(live.partition, [name]))
     verification.feed(live.arrived())
     assert [meter_key.differences for meter_key in filter(None, verification.compare())] == [[]]
+
+
+def test_cuts_are_settled_where_revisions_of_all_grids_meet() -> None:
+    settings = SettingsRecord(close_grid_s=60, revise_every_s=7_200)
+    live = Live(definitions_of(["max"], settings))
+    live.define_all()
+    other = msgspec.structs.replace(settings, revise_every_s=10_800)
+    live.append(START_MS, commands.set_settings(other))
+    cuts, settled_ms = live.partition.cuts, []
+    for hours in (2, 3, 6, 11):
+        live.partition.checkpoint.cut_ms = START_MS + hours * HOUR_MS
+        settled_ms.append(cuts.settled_ms - START_MS)
+    assert settled_ms == [0, 0, 6 * HOUR_MS, 6 * HOUR_MS]

@@ -108,6 +108,21 @@ BUGS = (
         "::test_a_letter_that_is_refused_again_says_of_which_it_was_made",
     ),
     Bug(
+        "revisions-that-meet-seldom-are-taken",
+        "app/cli/settings_apply.py",
+        "lcm(*known_s, wanted_s) <= at_most_s",
+        "max(0, *known_s, wanted_s) <= at_most_s",
+        "tests/app/cli/test_settings_apply.py::test_revisions_that_meet_seldom_are_refused",
+    ),
+    Bug(
+        "late-cuts-are-settled-where-not-all-revisions-meet",
+        "tables/partition/cuts.py",
+        "(grids_ms, lcm(*grids_ms))",
+        "(grids_ms, max(grids_ms))",
+        "tests/rules/test_between_revisions.py"
+        "::test_cuts_are_settled_where_revisions_of_all_grids_meet",
+    ),
+    Bug(
         "a-year-is-milliseconds",
         "app/cli/fold.py",
         "if is_number and at_ms < LEAST_MS:",
