@@ -177,24 +177,25 @@ def _lately(terms: Sequence[Terms], done_ms: int) -> tuple[int, _UnmadeEnd] | No
     The first ones after it are, too. None: it cannot be told without all terms before. Whatever
     changed, a grid has its own periods once two have passed, where nothing moves start or end.
     """
-    subscription, created_ms = terms[-1].subscription, terms[0].since_ms
-    if may_end(subscription):
-        return None
-    waits_ms = max(map(_GRACE_MS, terms)) + max(map(_CLOSE_GRID_MS, terms))
-    newest = bisect_right(terms, done_ms - waits_ms, key=_SINCE_MS) - 1
+    begins_ms = max(terms[0].since_ms, terms[-1].subscription.started_at_ms)
+    until_ms = done_ms - max(map(_GRACE_MS, terms)) - max(map(_CLOSE_GRID_MS, terms))
+    # Over changes of the grid, of which there are a few: back to one that lasted.
+    while (newest := bisect_right(terms, until_ms, key=_SINCE_MS) - 1) >= 0:
+        grid = terms[newest].grid
+        k = grid.index_at(until_ms) - 1
+        start_ms, before_ms = grid.start_ms(k), grid.start_ms(k - 2)
+        if before_ms < begins_ms:
+            return None
+        before = bisect_right(terms, before_ms, key=_SINCE_MS) - 1
+        others = (i for i in range(newest, before, -1) if terms[i - 1].grid != grid)
+        if (changed := next(others, None)) is None:
+            break
+        until_ms = terms[changed].since_ms - 1
     if newest < 0:
         return None
-    grid = terms[newest].grid
-    k = grid.index_at(done_ms - waits_ms) - 1
-    start_ms, before_ms = grid.start_ms(k), grid.start_ms(k - 2)
-    if before_ms < max(created_ms, subscription.started_at_ms):
-        return None
     holding = bisect_right(terms, start_ms, key=_SINCE_MS) - 1
-    before = bisect_right(terms, before_ms, key=_SINCE_MS) - 1
-    if any(each.grid != grid for each in terms[before:newest]):
-        return None
     changes_ms = terms[newest + 1].since_ms if newest + 1 < len(terms) else NEVER_MS
-    fixed_ms = _fixed_at(start_ms, False, terms[newest], created_ms)
+    fixed_ms = _fixed_at(start_ms, False, terms[newest], terms[0].since_ms)
     # Else terms came and went so fast that none of them had it due.
     return (holding, _UnmadeEnd(start_ms, grid.timezone)) if fixed_ms < changes_ms else None
 

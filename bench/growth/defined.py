@@ -83,6 +83,27 @@ def last_page(root: str, subscriptions: int) -> Spent:
 
 def first_touch_under(kind: Literal["settings", "prices", "history"], times: int) -> Spent:
     """Fold the first event of a subscription of eight years, in which so much came by months."""
+    world = _under(kind, times)
+    return world.spent_folding(world.each())
+
+
+def ended_under(kind: Literal["settings"], times: int) -> Spent:
+    """End a subscription of eight years with an event, in which so much came by months."""
+    world = _under(kind, times)
+    world.fold(world.each())
+    world.flush()
+    world.now_ms = world.definitions.append_time_ms
+
+    def end(number: int) -> None:
+        external_id = str(subscription_of(number)["external_id"])
+        world.define(commands.terminate_subscription(ORG, external_id))
+        world.renew()
+
+    return world.spent(end)
+
+
+def _under(kind: Literal["settings", "prices", "history"], times: int) -> World:
+    """Return subscriptions of eight years, in which so much came by months."""
     world = World(TIMES, 100)
     (metric,) = (each for each in world.definitions.metrics(ORG) if each.code == "calls")
     (plan,) = world.definitions.plan_versions.values()
@@ -104,4 +125,4 @@ def first_touch_under(kind: Literal["settings", "prices", "history"], times: int
                 raise RuntimeError("there is nothing to refold")
     world.definitions.append_time_ms = NOW_MS + DAY_MS
     world.renew()
-    return world.spent_folding(world.each())
+    return world

@@ -15,7 +15,13 @@ from app.definitions.model import SettingsRecord
 from app.wire.arrivals import Arrival
 from bench.growth import corrected, past, reads
 from bench.growth.at_once import billed_at_once, canceled_at_once
-from bench.growth.defined import first_touch_under, last_page, metric_told, plan_told
+from bench.growth.defined import (
+    ended_under,
+    first_touch_under,
+    last_page,
+    metric_told,
+    plan_told,
+)
 from bench.growth.spent import Spent
 from bench.growth.swept import (
     definition_swept,
@@ -413,6 +419,14 @@ ROWS = tuple(
             Row("… of groups, at an age", "months of age", MONTHS, definition_swept_at_an_age, 1.7),
             Row("history, each looked at", "subscriptions", SUBSCRIPTIONS, history_swept),
             Row("subscription created", "subscriptions", SUBSCRIPTIONS, subscription_created),
+            # What is told by it is joined to each record once.
+            Row(
+                "ended, under settings",
+                "records since",
+                OFTEN,
+                partial(ended_under, "settings"),
+                1.4,
+            ),
             Row("ended and begun anew", "times before", ALWAYS, past.defined_begun_anew),
             Row("… at rest, and looked at", "times before", ALWAYS, past.begun_anew_at_rest),
             Row("created and touched", "charges of its plan", CHARGES, created_and_touched),

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.definitions import commands
+from app.definitions.command import Command
 from app.definitions.model import SettingsRecord
 from app.definitions.periods import _FEW_TERMS, NEVER_MS, Period, ceil_to
 from app.definitions.terms import subscription_timeline
@@ -20,6 +21,7 @@ from tests.laws.lives import ZONES
 from tests.world.clock import ms
 from tests.world.definitions_log import ORG, Log, subscription_body
 
+_Changes = list[tuple[int, Command]]
 DAY_MS = 86_400_000
 NOW = "2024-01-31T01:00:00Z"
 
@@ -68,6 +70,28 @@ CHANGES = st.lists(
     ),
     max_size=8,
 )
+MOVES = st.lists(
+    st.tuples(
+        st.integers(0, 400 * DAY_MS),
+        st.one_of(
+            st.builds(
+                lambda zone: commands.upsert_customer(
+                    ORG, {"external_id": "cust_1", "timezone": zone}
+                ),
+                st.sampled_from(ZONES),
+            ),
+            st.builds(
+                lambda ending_at: commands.update_subscription(
+                    ORG, "sub_1", {"ending_at": ending_at}
+                ),
+                st.sampled_from([None, "2024-06-10T10:00:00Z", "2025-01-15T10:30:00Z"]),
+            ),
+            st.just(commands.terminate_subscription(ORG, "sub_1")),
+        ),
+    ),
+    max_size=8,
+)
+"""Of the customer, and of the end."""
 
 
 @pytest.fixture(
@@ -81,7 +105,7 @@ def _how_few_are_gone_through(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @st.composite
-def timelines(draw: st.DrawFn) -> Timeline:
+def timelines(draw: st.DrawFn, changes: st.SearchStrategy[_Changes] = CHANGES) -> Timeline:
     """Of a subscription that began years before or after it was made, under terms that change."""
     log = Log(NOW)
     elapsed, fold_version = draw(st.booleans()), draw(st.sampled_from([1, 2]))
@@ -102,7 +126,7 @@ def timelines(draw: st.DrawFn) -> Timeline:
         ),
         **more,
     )
-    for later_ms, command in sorted(draw(CHANGES), key=lambda change: change[0]):
+    for later_ms, command in sorted(draw(changes), key=lambda change: change[0]):
         log.now_ms = ms(NOW) + later_ms
         log.append(command)
     versions = log.definitions.subscriptions(ORG, "sub_1")[0]
@@ -117,7 +141,13 @@ def is_due(period: Period, done_ms: int) -> bool:
 def test_what_is_due_later_is_found_without_what_was_due_before(
     timeline: Timeline, later_ms: int
 ) -> None:
-    _is_found(timeline, later_ms if later_ms < 0 else ms(NOW) + later_ms)
+    check_what_is_due(timeline, later_ms if later_ms < 0 else ms(NOW) + later_ms)
+
+
+@given(timelines(MOVES))
+def test_what_is_due_is_found_however_often_the_customer_moved(timeline: Timeline) -> None:
+    for days in range(0, 500, 9):
+        check_what_is_due(timeline, ms(NOW) + days * DAY_MS)
 
 
 @pytest.mark.parametrize("days", range(0, 120, 5))
@@ -129,11 +159,11 @@ def test_who_was_just_made_has_no_period_that_a_grid_had_before(days: int) -> No
     timeline = subscription_timeline(
         log.definitions, log.definitions.subscriptions(ORG, "sub_1")[0]
     )
-    _is_found(timeline, ms(NOW) + days * DAY_MS + 3_600_000)
+    check_what_is_due(timeline, ms(NOW) + days * DAY_MS + 3_600_000)
 
 
-def _is_found(timeline: Timeline, done_ms: int) -> None:
-    until_ms = ms("2025-06-01T00:00:00Z")
+def check_what_is_due(timeline: Timeline, done_ms: int) -> None:
+    until_ms = ms("2026-01-01T00:00:00Z")
     every = timeline.until(until_ms)
     found = []
     for period in timeline.due_after(done_ms):

@@ -3497,8 +3497,8 @@ BUGS = (
     Bug(
         "periods-passed-over-by-the-weeks-of-another-timezone",
         "app/definitions/periods.py",
-        "if any(each.grid != grid for each in terms[before:newest]):",
-        "if False:",
+        "range(newest, before, -1)",
+        "range(newest, newest, -1)",
         "tests/app/definitions/test_timeline.py"
         "::test_where_to_begin_is_not_told_by_terms_that_do_not_decide",
     ),
@@ -6584,6 +6584,13 @@ BUGS = (
         "before.done_ms <= done_ms",
         "tests/laws/test_due_after.py"
         "::test_what_is_due_next_is_found_whatever_was_asked_for_before",
+    ),
+    Bug(
+        "grid-that-did-not-last-taken-for-one-that-did",
+        "app/definitions/periods.py",
+        "range(newest, before, -1)",
+        "range(newest, newest, -1)",
+        "tests/laws/test_due_after.py::test_what_is_due_is_found_however_often_the_customer_moved",
     ),
     Bug(
         "first-period-over-before-it-was-made",
