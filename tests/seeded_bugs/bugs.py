@@ -3505,7 +3505,7 @@ BUGS = (
     Bug(
         "periods-passed-over-until-before-it-was-made",
         "app/definitions/periods.py",
-        "if before_ms < max(created_ms, subscription.started_at_ms):",
+        "if before_ms < begins_ms:",
         "if before_ms < -(1 << 62):",
         "tests/laws/test_due_after.py::test_who_was_just_made_has_no_period_that_a_grid_had_before",
     ),
