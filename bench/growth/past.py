@@ -198,6 +198,29 @@ def touch_beside_packed(charges: int) -> Spent:
     return world.spent_folding(world.each())
 
 
+def revision_beside(charges: int) -> Spent:
+    """Take the revision cut of a late event of one of so many charges."""
+    world = World()
+    world.definitions.append_time_ms = world.now_ms
+    world.charge_more(charges)
+    world.definitions.append_time_ms = world.now_ms
+    for number in range(TIMES):
+        world.apply(world.subscribing(number))
+    came_ms = NOW_MS - 20 * DAY_MS
+    world.definitions.append_time_ms = NOW_MS + DAY_MS
+    world.fold(world.each(at_ms=came_ms, appended_ms=came_ms))
+    world.flush()
+    world.close_until(NOW_MS, TIMES)
+    world.fold(world.each(at_ms=came_ms, appended_ms=NOW_MS + 1))
+    world.flush()
+
+    def revise(number: int) -> None:
+        if len(world.close(number)) != 2:
+            raise RuntimeError("a revision tells of one cell")
+
+    return world.spent(revise)
+
+
 def alert_of_one_cut(times: int) -> Spent:
     """Make an alert and delete it, after so many others that no grid cut was between."""
     world = World(TIMES)

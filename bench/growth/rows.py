@@ -460,6 +460,7 @@ ROWS = tuple(
             Row("… of what began anew", "times", OFTEN, past.revising_begun_anew, 1.05),
             *_of_recurring("… of {}", "months of age", MONTHS, revision, 1.25),
             Row("… of many groups", "groups", GROUPS, group_revised),
+            Row("revision beside", "charges of its plan", CHARGES, past.revision_beside, 1.05),
             Row("next cut", "subscriptions", SUBSCRIPTIONS, next_cuts),
             Row("next cut of who began anew", "times", OFTENER, past.next_cut_begun_anew, 1.05),
             Row("current_usage", "months of age", MONTHS, partial(reads.usage, "calls")),

@@ -7,7 +7,7 @@ published already gives nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Set
 from itertools import chain
 from typing import NamedTuple
 
@@ -253,7 +253,7 @@ def cells_shown(
     subscription: Subscription,
     timeline: Timeline,
     period: Period,
-    codes: Container[str],
+    codes: Set[str],
     is_told: Callable[[PeriodCharge], bool] = lambda charge: False,
 ) -> Iterator[CellShown | None]:
     """Yield what a cut after everything folded so far would publish of a period. Change nothing.

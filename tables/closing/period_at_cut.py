@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from functools import cached_property
 from heapq import heappop, heappush
 from itertools import chain
@@ -86,7 +86,7 @@ class PeriodAtCut:
         self._looked: Looked | None = None
         """What the cut looks at; None: whoever reads looks at all."""
 
-    def records(self, codes: Container[str] | None = None) -> Iterator[PublishedRecord | None]:
+    def records(self, codes: Set[str] | None = None) -> Iterator[PublishedRecord | None]:
         """Yield what the cut publishes, by cell id, and note it as published; None: a step.
 
         `codes`: of metrics of other codes it shows nothing new.
@@ -157,7 +157,7 @@ class PeriodAtCut:
         return closings_of(alike, period, shown, shared, cells, self._period_before)
 
     def to_come(
-        self, codes: Container[str] | None = None
+        self, codes: Set[str] | None = None
     ) -> Iterator[tuple[Closing, RevisionReason | None] | None]:
         """Yield what the cut would publish: a cell with its figures, and why it is revised.
 
@@ -224,7 +224,7 @@ class PeriodAtCut:
         return envelope
 
     def closings(
-        self, route_of: Callable[[MeterKey], Route], codes: Container[str] | None = None
+        self, route_of: Callable[[MeterKey], Route], codes: Set[str] | None = None
     ) -> Iterator[Closing | None]:
         """Yield every cell of the period: cells of the tables, then published cells now gone.
 
@@ -239,7 +239,7 @@ class PeriodAtCut:
         return bool(self.before.cells) or self.partition.routes.may_have_any(self.name)
 
     def _closings(
-        self, route_of: Callable[[MeterKey], Route], codes: Container[str] | None
+        self, route_of: Callable[[MeterKey], Route], codes: Set[str] | None
     ) -> Iterator[Closing | None]:
         charges, period = self.charges, self.period
         shows_all, own_cut = self._shows_all, self._own_cut
@@ -248,11 +248,8 @@ class PeriodAtCut:
         seen: set[PublishedCellKey] = set()
         followed: set[str] = set()
         passed: set[str] = set()
-        for number, (period_charge, told_of_all) in enumerate(charges.made_of(told_of), 1):
+        for number, (period_charge, told_of_all) in enumerate(charges.made_of(told_of, codes), 1):
             charge, metric, *_ = period_charge
-            if codes is not None and metric.code not in codes:
-                passed.add(charge.id)
-                continue
             if number % CHARGES_A_STEP == 0:
                 yield None
             if metric.recurring and self._is_left_out(period_charge):
@@ -297,12 +294,15 @@ class PeriodAtCut:
                     if bills_shares:
                         figures = figures.billed(in_advance=span.fold.in_advance)
                     yield Closing(cell, figures, told)
-        if passed and passed.issuperset(self.before.charge_ids()):
+        left = set(self.before.charge_ids()) - passed
+        if codes is not None:
+            left &= charges.ids_of(codes)
+        if not left:
             return
         for count, name in enumerate(self.before.names(), 1):
             if count % CELLS_A_STEP == 0:
                 yield None
-            if name in seen or name[0] in passed or not (own_cut or name[0] in followed):
+            if name in seen or name[0] not in left or not (own_cut or name[0] in followed):
                 continue
             yield from self._published_cell(name, NO_FIGURES, codes)
 
@@ -336,7 +336,7 @@ class PeriodAtCut:
         return spans_named(reached, self.subscription.id, charge.id, self.period)
 
     def _published_cell(
-        self, cell: PublishedCellKey, figures: CellFigures, codes: Container[str] | None
+        self, cell: PublishedCellKey, figures: CellFigures, codes: Set[str] | None
     ) -> Iterator[Closing]:
         """Yield a published cell with some figures, if there is its charge."""
         charges = self.charges
@@ -348,7 +348,7 @@ class PeriodAtCut:
     def told(
         self,
         route_of: Callable[[MeterKey], Route],
-        codes: Container[str],
+        codes: Set[str],
         is_told: Callable[[PeriodCharge], bool],
     ) -> Iterator[Closing | None]:
         """Yield published cells as their newest records tell them; None is a step.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Set
 from typing import NamedTuple
 
 from app.bounds.turns import Steps
@@ -32,7 +32,7 @@ def pending_steps(
     name: SubscriptionKey,
     subscription_id: str,
     period: Period,
-    codes: Container[str] | None = None,
+    codes: Set[str] | None = None,
 ) -> Steps[tuple[int, Pending]]:
     """Return the cut that publishes what has changed since the last one, and what it shows.
 

@@ -7,7 +7,7 @@ The named charges fold under the definitions at that record from then on (record
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence, Set
 from functools import cached_property
 from operator import attrgetter
 from typing import Any, Final, NamedTuple, TypeVar
@@ -124,12 +124,40 @@ class PeriodCharges:
         """The charges of the period whose metrics recur."""
         return tuple([entry for entry in self.in_force if entry.metric.recurring])
 
-    def made_of(self, make: Callable[[Charge, Metric], T]) -> Iterator[tuple[PeriodCharge, T]]:
-        """Return the charges of the period, each with what is made of it once."""
+    @cached_property
+    def _places(self) -> dict[str, list[int]]:
+        """Where charges stand in `in_force`, by the code of their metric."""
+        places = dict[str, list[int]]()
+        for place, entry in enumerate(self.in_force):
+            places.setdefault(entry.metric.code, []).append(place)
+        return places
+
+    @cached_property
+    def _ids(self) -> dict[str, set[str]]:
+        """The ids of charges, with those that are gone, by the code of their metric."""
+        ids = dict[str, set[str]]()
+        for charge_id, entry in self._stages[-1].items():
+            ids.setdefault(entry.metric.code, set()).add(charge_id)
+        return ids
+
+    def ids_of(self, codes: Set[str]) -> set[str]:
+        """Return the ids of charges of some metric codes, with those that are gone."""
+        return set().union(*(self._ids.get(code, ()) for code in codes))
+
+    def made_of(
+        self, make: Callable[[Charge, Metric], T], codes: Set[str] | None = None
+    ) -> Iterator[tuple[PeriodCharge, T]]:
+        """Return the charges of the period, or of metric codes, each with what is made of it once.
+
+        Of hundreds of charges an event concerns those of its code.
+        """
         made = self._made.get(make)
         if made is None:
             made = self._made[make] = tuple([make(c, m) for c, m, *_ in self.in_force])
-        return zip(self.in_force, made, strict=True)
+        if codes is None:
+            return zip(self.in_force, made, strict=True)
+        places = sorted(place for code in codes for place in self._places.get(code, ()))
+        return ((self.in_force[place], made[place]) for place in places)
 
     def told_once(self, name: Hashable, make: Callable[[], T]) -> T:
         """Return what is made of them once, under a name of its own."""

@@ -3503,6 +3503,13 @@ BUGS = (
         "::test_where_to_begin_is_not_told_by_terms_that_do_not_decide",
     ),
     Bug(
+        "charges-of-a-code-passed-over",
+        "tables/routing/period_charges.py",
+        "places = sorted(place for code in codes for place in self._places.get(code, ()))",
+        "places = list[int]()",
+        "tests/tables/closing/test_close.py::test_append_time_decides_the_cut[just-after]",
+    ),
+    Bug(
         "periods-passed-over-until-before-it-was-made",
         "app/definitions/periods.py",
         "if before_ms < begins_ms:",
