@@ -177,7 +177,11 @@ def _lately(terms: Sequence[Terms], done_ms: int) -> tuple[int, _UnmadeEnd] | No
     The first ones after it are, too. None: it cannot be told without all terms before. Whatever
     changed, a grid has its own periods once two have passed, where nothing moves start or end.
     """
-    begins_ms = max(terms[0].since_ms, terms[-1].subscription.started_at_ms)
+    subscription = terms[-1].subscription
+    begins_ms = max(terms[0].since_ms, subscription.started_at_ms)
+    if subscription.usage_end_ms is not None:
+        # Whoever asks for all periods asks for those until the end.
+        done_ms = min(done_ms, subscription.usage_end_ms - 1)
     until_ms = done_ms - max(map(_GRACE_MS, terms)) - max(map(_CLOSE_GRID_MS, terms))
     # Over changes of the grid, of which there are a few: back to one that lasted.
     while (newest := bisect_right(terms, until_ms, key=_SINCE_MS) - 1) >= 0:

@@ -148,6 +148,9 @@ def test_what_is_due_later_is_found_without_what_was_due_before(
 def test_what_is_due_is_found_however_often_the_customer_moved(timeline: Timeline) -> None:
     for days in range(0, 500, 9):
         check_what_is_due(timeline, ms(NOW) + days * DAY_MS)
+    if timeline.over_ms < NEVER_MS:
+        # Whoever looks at all that there is has a cut that never comes.
+        assert not any(is_due(period, NEVER_MS) for period in timeline.due_after(NEVER_MS))
 
 
 @pytest.mark.parametrize("days", range(0, 120, 5))

@@ -3510,6 +3510,13 @@ BUGS = (
         "tests/tables/closing/test_close.py::test_append_time_decides_the_cut[just-after]",
     ),
     Bug(
+        "periods-looked-for-long-after-the-end",
+        "app/definitions/periods.py",
+        "done_ms = min(done_ms, subscription.usage_end_ms - 1)",
+        "pass",
+        "tests/laws/test_due_after.py::test_what_is_due_is_found_however_often_the_customer_moved",
+    ),
+    Bug(
         "periods-passed-over-until-before-it-was-made",
         "app/definitions/periods.py",
         "if before_ms < begins_ms:",
