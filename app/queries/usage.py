@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from app.bounds.turns import Work
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, TypeVar
+
+from app.bounds.turns import Steps, Work
 from app.definitions.model import Subscription
 from app.kafka.asked import READ_WITHIN_S
 from app.kafka.clients import NOT_TAKEN
@@ -20,9 +24,11 @@ from app.queries.regrouping import regrouped_usage
 from app.queries.replay import Replay
 from app.queries.routing import Routing
 from app.runtime.engine import Engine
+from app.runtime.partition.owned import OwnedPartition
 from app.wire.arrivals import Arrival
 from app.wire.encode import IncomingEvent, as_event
 from tables.changelogged.added_days import AddedDays
+from tables.changelogged.members import MemberKey, NotAtHand
 from tables.closing.instants import members_ahead
 from tables.reading.analytics import added_units
 from tables.reading.in_advance import estimated
@@ -33,6 +39,10 @@ from tables.reading.usage import (
     past_usage_steps,
 )
 
+T = TypeVar("T")
+
+_TRIES: Final = 8
+"""How often members are asked for while they go."""
 _BEHIND_ALL = (1 << 15, 0, 0)
 """A place on no partition that there is."""
 
@@ -54,11 +64,34 @@ class Usage:
         owned = self._routing.at_home(organization_id, external_subscription_id)
         name = (organization_id, external_subscription_id)
         work = Work("request", "current_usage", *name)
-        missing = await self._engine.shared.turns.run(work, members_ahead(owned.state, name))
-        if missing:
-            await owned.members.prefetch_soon(missing)
-        steps = current_usage_steps(owned.state, name, at_ms, presented_by)
-        return await self._engine.shared.turns.run(work, steps)
+        return await self._with_members(
+            owned,
+            work,
+            lambda: members_ahead(owned.state, name),
+            lambda: current_usage_steps(owned.state, name, at_ms, presented_by),
+        )
+
+    async def _with_members(
+        self,
+        owned: OwnedPartition,
+        work: Work,
+        wanting: Callable[[], Steps[list[MemberKey]]],
+        reading: Callable[[], Steps[T]],
+    ) -> T:
+        """Read once the members are at hand that this asks for.
+
+        Those that a flush stores meanwhile may be let go: they are asked for once more.
+
+        Raises:
+            Unavailable: they go again and again, or the store does not give them.
+        """
+        for _ in range(_TRIES):
+            missing = await self._engine.shared.turns.run(work, wanting())
+            if missing:
+                await owned.members.prefetch_soon(missing)
+            with suppress(NotAtHand):
+                return await self._engine.shared.turns.run(work, reading())
+        raise Unavailable(f"members of partition {owned.number} are let go as they are asked for")
 
     async def analytics(self, organization_id: str, query: AnalyticsQuery) -> list[AnalyticsRow]:
         """Return what the days of the subscriptions at home here added."""
@@ -95,12 +128,12 @@ class Usage:
         made = as_event(organization_id, event)
         arrival = Arrival(made, organization_id, at_ms, *_BEHIND_ALL)
         work = Work("request", "estimate_fees", *name)
-        missing = await self._engine.shared.turns.run(
-            work, members_ahead(owned.state, name, arrival)
+        return await self._with_members(
+            owned,
+            work,
+            lambda: members_ahead(owned.state, name, arrival),
+            lambda: estimated(owned.state, name, arrival),
         )
-        if missing:
-            await owned.members.prefetch_soon(missing)
-        return await self._engine.shared.turns.run(work, estimated(owned.state, name, arrival))
 
     async def regrouped_usage(
         self, usage: PeriodUsage, wanted: Regrouping, at_ms: int

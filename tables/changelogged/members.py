@@ -117,6 +117,10 @@ ToldMembers = tuple[list[tuple[MemberKey, MemberRow]], Sequence[SetKey], Sequenc
 """Members, sets that are whole, and rows of operations."""
 
 
+class NotAtHand(LookupError):
+    """The store was not asked for a member, or has it, and it was let go here meanwhile."""
+
+
 class Members:
     """Cache and overlay of one partition's members."""
 
@@ -186,7 +190,7 @@ class Members:
         """Return the member; () when it never had an operation.
 
         Raises:
-            LookupError: the store was not asked for it. A worker that ends is better than one that
+            NotAtHand: the store was not asked for it. A worker that ends is better than one that
                 takes it for new and counts it twice.
         """
         key, text = name
@@ -195,7 +199,7 @@ class Members:
 
     def _absent(self, key: SetKey, text: str) -> MemberRow:
         if self.is_missing((key, text)):
-            raise LookupError(f"member {(key, text)} was not looked up before it was folded")
+            raise NotAtHand(f"member {(key, text)} was not looked up before it was folded")
         return b""
 
     def put(self, name: MemberKey, member: Member) -> None:

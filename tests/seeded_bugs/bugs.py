@@ -3737,6 +3737,13 @@ BUGS = (
         "::test_a_refold_shows_a_definition_though_one_of_its_millisecond_waits",
     ),
     Bug(
+        "members-let-go-while-usage-is-read-end-the-query",
+        "app/queries/usage.py",
+        "            with suppress(NotAtHand):\n",
+        "            with suppress():\n",
+        "tests/simulation/test_simulation.py::test_seeds_that_found_something[51001249]",
+    ),
+    Bug(
         "members-of-another-cluster-taken-for-ours",
         "app/redis/members.py",
         "        return cluster is None or cluster.decode() == self.cluster\n",
