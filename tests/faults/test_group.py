@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from app.kafka.broker_facts import group_once_coordinated
+from app.kafka.topics import admin_client
 from app.settings import Settings
 from tests.world.live.api import Api
 from tests.world.live.load import load, prove, world_on
 from tests.world.live.worker import SESSION_S, WorkerProcess, worker_process
 from tests.world.live.world import CUSTOMER, World
-from tests.world.waiting import PATIENCE_S, until
+from tests.world.waiting import PATIENCE_S, eventually, until
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
@@ -53,11 +55,20 @@ async def test_workers_of_another_application_are_refused_until_none_is_left(
                 assert f"Set METER_APPLICATION_ID={live_settings.application_id}" in heir.said()
                 assert first.is_running(), first.tail()
                 assert await first.stop() == 0, first.tail()
+                await eventually(lambda: members_of(live_settings), [])
                 await heir.start()
                 world.api.url = heir.url
             await prove(world, tmp_path)
         finally:
             await heir.kill()
+
+
+async def members_of(settings: Settings) -> list[str]:
+    """The workers in the group of an application."""
+    async with admin_client(settings) as admin:
+        group = await group_once_coordinated(admin, settings.consumer_group)
+    assert group is not None
+    return group.members
 
 
 async def test_a_zombie_is_fenced(live_settings: Settings, tmp_path: Path) -> None:
