@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
 import msgspec
@@ -22,11 +21,10 @@ from app.kafka.topics import METER_PROGRESS, admin_client
 from app.kafka.transactions import fence
 from app.log import facts
 from app.runtime.progress import Seal
+from app.runtime.reports import Append
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
-
-Append = Callable[[str, bytes, bytes, int], Awaitable[object]]
 
 
 class Claims:

@@ -163,4 +163,4 @@ def _cell(alike: CellsAlike, one: Shown, place: Place) -> ClosingCell | None:
         keys = one.period_charge.charge.group_keys(charge_filter)
     if groups and len(groups) != len(keys):
         return None
-    return alike.keep(place, one.period_charge, charge_filter, keys)
+    return alike.keep(place, alike.make(place, one.period_charge, charge_filter, keys))

@@ -316,15 +316,16 @@ class PeriodAtCut:
     ) -> ClosingCell:
         """Return a cell of a span that is not at hand."""
         charges, charge, (_, filter_id, groups) = self.charges, period_charge.charge, place
-        bucket, keys, make = None, told_of_all.default_keys, alike.keep
+        bucket, keys, is_alike = None, told_of_all.default_keys, True
         if filter_id is not None:
             bucket = told_of_all.filter(filter_id)
             if bucket is None:
                 # What others have there may be of another version.
-                bucket, make = _before(charges, span, filter_id), alike.make
+                bucket, is_alike = _before(charges, span, filter_id), False
             keys = charge.group_keys(bucket)
         keys = charges.keys_that_fit(charge, filter_id, groups, keys)
-        return make(place, period_charge, bucket, keys)
+        cell = alike.make(place, period_charge, bucket, keys)
+        return alike.keep(place, cell) if is_alike else cell
 
     def _changed_in(self, span: Span) -> dict[tuple[str | None, Groups], None] | None:
         """Return the cells of a span that may show anything new; None: all of them may."""

@@ -97,15 +97,8 @@ class CellsAlike:
         name = "cells", start_ms, at.schema_version
         return charges.alike(name, lambda: cls(charges, start_ms))
 
-    def keep(
-        self,
-        place: Place,
-        period_charge: PeriodCharge,
-        charge_filter: ChargeFilter | None,
-        keys: tuple[str, ...],
-    ) -> ClosingCell:
-        """Make a cell that is grouped by these keys, and have it at hand."""
-        cell = self.make(place, period_charge, charge_filter, keys)
+    def keep(self, place: Place, cell: ClosingCell) -> ClosingCell:
+        """Have a cell at hand for all others that are alike."""
         return keep(self.cells, place, cell, _MOST_ALIKE)
 
     def make(
