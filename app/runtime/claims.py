@@ -2,7 +2,7 @@
 
 A consumer group gives a partition to one of its workers, and knows nothing of other groups. So an
 application claims the topics in `meter-progress`, which all workers follow: the newest claim holds.
-Source: records-and-cuts.md (one owner writes a partition).
+Source: state.md §4.
 """
 
 from __future__ import annotations

@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
-from aiokafka import AIOKafkaConsumer
 
 from app.errors import TopicRefused
 from app.kafka.subscriptions import require_same_topics
 from app.kafka.topics import EVENTS_REKEYED, admin_client, ensure_topics
 from app.settings import Settings
-from tests.world.waiting import PATIENCE_S
+from tests.world.live.group_member import group_member
 
 
 async def test_a_group_that_reads_other_topics_is_not_joined(settings: Settings) -> None:
     async with admin_client(settings) as admin:
         await ensure_topics(settings, admin)
         await require_same_topics(settings, admin)
-        member = AIOKafkaConsumer(
-            settings.topic(settings.raw_topic),
-            settings.topic(EVENTS_REKEYED),
-            bootstrap_servers=settings.kafka_bootstrap_servers,
-            group_id=settings.consumer_group,
-        )
-        await member.start()
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                while not member.assignment():
-                    await asyncio.sleep(0.1)
+        async with group_member(settings):
             await require_same_topics(settings, admin)
             others = settings.model_copy(update={"raw_topic": "events_raw"})
             with pytest.raises(TopicRefused) as refused:
                 await require_same_topics(others, admin)
-        finally:
-            await member.stop()
         told = str(refused.value)
         assert f"read {settings.topic('events-raw')} and {settings.topic(EVENTS_REKEYED)};" in told
         assert "METER_RAW_TOPIC=events_raw" in told

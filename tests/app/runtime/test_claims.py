@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from pydantic import SecretStr
 
 from app.kafka.appender import Appender
@@ -19,6 +19,7 @@ from app.runtime.claims import Claims
 from app.runtime.progress import Seal
 from app.settings import Settings
 from tests.world.live.committed import all_of
+from tests.world.live.group_member import group_member
 from tests.world.waiting import PATIENCE_S, until
 
 FIRST, OTHER = "first", "other"
@@ -95,24 +96,6 @@ async def claimed(settings: Settings) -> Claim:
     return found[0]
 
 
-@asynccontextmanager
-async def member(settings: Settings) -> AsyncIterator[None]:
-    """Somebody in the group."""
-    consumer = AIOKafkaConsumer(
-        settings.topic(settings.raw_topic),
-        bootstrap_servers=settings.kafka_bootstrap_servers,
-        group_id=settings.consumer_group,
-    )
-    await consumer.start()
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            while not consumer.assignment():
-                await asyncio.sleep(0.1)
-        yield
-    finally:
-        await consumer.stop()
-
-
 async def test_the_first_claims_the_topics_and_its_next_workers_find_that(ready: Settings) -> None:
     async with following(ready) as (worker,):
         await worker.claims.hold()
@@ -129,7 +112,7 @@ async def test_another_is_refused_while_there_are_workers(ready: Settings) -> No
     async with following(ready, other) as (worker, refused):
         await worker.claims.hold()
         first = await claimed(ready)
-        async with member(ready):
+        async with group_member(ready):
             with pytest.raises(TopicsTaken, match=f"Set METER_APPLICATION_ID={FIRST} to share"):
                 await refused.claims.hold()
         assert not worker.failing.done()
